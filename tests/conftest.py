@@ -1,0 +1,19 @@
+"""Fixtures for every test."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets that lies beside the project (`TULU_DATA_SHARED`, or `../shared/data`)."""
+    path = Path(os.environ.get("TULU_DATA_SHARED", ROOT.parent / "shared" / "data"))
+    if not (path / "README.md").is_file():
+        pytest.skip(f"the real data sets are not at {path}; set TULU_DATA_SHARED to their folder")
+    return path

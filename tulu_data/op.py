@@ -1,0 +1,245 @@
+"""The contract: an operator takes a batch of rows and returns the same rows with more columns.
+
+    Op      one pass over batches; knows nothing of other batches, so it runs on any thread or machine
+    Fold    a narrow projection of every row in, one artifact out; separates two passes
+    Step    a word of a recipe; `plan()` names the Ops and Folds it is made of (an Op is a Step of itself)
+
+An Op rejects a row by setting its `verdict` to `name:reason`; it never drops one. The laws that hold for every
+operator (split, modesty, sufficiency, survival) are tested in `tests/test_laws.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tulu_data.errors import Problem, RecipeError, UsageError, Where, nearest, unknown
+from tulu_data.record import VERDICT, Kind
+
+VERDICT_FIELD = pa.field(VERDICT, pa.string())
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an operator may know of the run around it."""
+
+    kind: Kind = "sft"
+    seed: int = 42
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    threads: int = 1
+
+    def artifact(self, name: str) -> pa.Table:
+        """The table that the fold `name` made earlier in this plan."""
+        if name not in self.artifacts:
+            raise KeyError(f"no fold named {name!r} ran before; there are: {sorted(self.artifacts)}")
+        return pq.read_table(self.artifacts[name])
+
+
+class Step(BaseModel):
+    """A word of a recipe: its fields are the recipe's keys, and unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: ClassVar[str]
+    """The word that recipes use; permanent."""
+    version: ClassVar[int] = 1
+    """Raised when the same input gives another output."""
+
+    @abstractmethod
+    def plan(self) -> Sequence[Op | Fold]:
+        """The operators and folds that the word stands for, in order."""
+
+    @classmethod
+    @abstractmethod
+    def example(cls) -> Self:
+        """A small instance: for the laws and the catalogue."""
+
+    def bind(self, base: Path) -> Self:
+        """The same step, its settings' relative paths and names resolved from `base` (the recipe's folder)."""
+        return self
+
+    def content(self) -> str:
+        """A hash of every file that the settings name, or an empty string."""
+        return ""
+
+    def fingerprint(self) -> str:
+        """What the step does, as a hash: name, version, settings, and the content of every file they name."""
+        text = f"{self.name}@{self.version}:{self.model_dump_json()}:{self.content()}"
+        return sha256(text.encode()).hexdigest()[:16]
+
+
+class Op(Step):
+    """Rows in, the same rows out, with more columns."""
+
+    def plan(self) -> Sequence[Op | Fold]:
+        """An operator is a step of itself."""
+        return (self,)
+
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """The columns that `apply` looks at."""
+
+    def writes(self) -> pa.Schema:
+        """The columns that `apply` adds or sets; a filter sets the verdict."""
+        return pa.schema([VERDICT_FIELD])
+
+    def setup(self, context: Context) -> Any:
+        """What `apply` needs and is costly to make; made once per process."""
+        return None
+
+    @abstractmethod
+    def apply(self, batch: pa.Table, state: Any) -> pa.Table:
+        """The same rows with the columns of `writes()`; in any column order and with any extra Arrow type quirks."""
+
+
+class Fold(Step):
+    """Every row's narrow projection in, one artifact out."""
+
+    def plan(self) -> Sequence[Op | Fold]:
+        """A fold is a step of itself."""
+        return (self,)
+
+    @abstractmethod
+    def reads(self) -> tuple[str, ...]:
+        """The columns that `partial` looks at."""
+
+    @abstractmethod
+    def partial(self, batch: pa.Table) -> pa.Table:
+        """The projection of one batch; runs in parallel."""
+
+    @abstractmethod
+    def finish(self, partials: pa.Table) -> pa.Table:
+        """All projections, in row order, to the artifact; runs once."""
+
+
+def conform(before: pa.Table, after: pa.Table, op: Op) -> pa.Table:
+    """`after` cast to the schema of `before` plus `op.writes()`, in that column order.
+
+    Needed because a Polars round trip turns nested `string` into `large_string`, and an all-null verdict comes out
+    typed `null`. A change of the number of rows, or a declared column that is missing, is the operator's fault.
+    """
+    if after.num_rows != before.num_rows:
+        raise TypeError(f"operator {op.name!r} returned {after.num_rows} rows for {before.num_rows}; it must set verdicts instead")
+    written = {f.name: f for f in op.writes()}
+    fields = [written.pop(f.name, f) for f in before.schema]
+    fields += written.values()
+    missing = [f.name for f in fields if f.name not in after.column_names]
+    if missing:
+        raise TypeError(f"operator {op.name!r} did not return the columns {missing}")
+    return pa.table([after[f.name].cast(f.type) for f in fields], schema=pa.schema(fields))
+
+
+def verdicts(batch: pa.Table, rejected: pa.Array | pa.ChunkedArray, reason: str | pa.Array) -> pa.Table:
+    """`batch` with `reason` as the verdict where `rejected` is true and no earlier verdict stands."""
+    new = pc.if_else(pc.fill_null(rejected, fill_value=False), reason, pa.scalar(None, pa.string()))
+    if VERDICT not in batch.column_names:
+        return batch.append_column(VERDICT_FIELD, new)
+    old = batch[VERDICT].cast(pa.string())
+    return batch.set_column(batch.column_names.index(VERDICT), VERDICT_FIELD, pc.coalesce(old, new))
+
+
+# -- the registry -----------------------------------------------------------------------------------------------
+
+BUILTIN: dict[str, str] = {}
+"""Every operator of ours, by the word that recipes use: `module:class`, imported when it is used."""
+
+ENTRY_POINTS = "tulu_data.operators"
+
+
+@cache
+def _installed() -> dict[str, str]:
+    return {e.name: e.value for e in entry_points(group=ENTRY_POINTS)}
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The steps that a recipe can name: ours, installed ones, and those of one workspace's `operators.py`."""
+
+    local: Mapping[str, type[Step]] = field(default_factory=dict)
+    local_hash: str = ""
+    """SHA-256 of the workspace's operators file; enters the fingerprint of its operators."""
+
+    def names(self) -> list[str]:
+        """Every word that a recipe can use."""
+        return sorted({*BUILTIN, *_installed(), *self.local})
+
+    def find(self, name: str, *, where: Where | str | None = None) -> type[Step]:
+        """The class that `name` stands for."""
+        if name in self.local:
+            return self.local[name]
+        target = BUILTIN.get(name) or _installed().get(name)
+        if target is None:
+            raise unknown("operator", name, self.names(), where=where)
+        module, _, attribute = target.partition(":")
+        found = getattr(importlib.import_module(module), attribute)
+        if not (isinstance(found, type) and issubclass(found, Step)):
+            raise UsageError(f"operator {name!r} ({target}) is not a Step", where=where)
+        return found
+
+    def make(self, settings: Mapping[str, Any], *, where: Where | str | None = None) -> Step:
+        """The step of one entry of a recipe's `steps`: `{op: NAME, …its settings}`."""
+        name = settings.get("op")
+        if not isinstance(name, str):
+            raise UsageError("a step names no operator", where=where, expected="{op: NAME, …}")
+        cls = self.find(name, where=where)
+        try:
+            return cls(**{k: v for k, v in settings.items() if k != "op"})
+        except ValidationError as error:
+            raise RecipeError(f"operator {name!r}", settings_problems(error, cls, str(where or ""))) from None
+
+    def fingerprint(self, step: Step) -> str:
+        """The step's own fingerprint, with the hash of the workspace's operators file if it comes from there."""
+        own = step.fingerprint()
+        return sha256(f"{own}:{self.local_hash}".encode()).hexdigest()[:16] if step.name in self.local else own
+
+
+def settings_problems(error: ValidationError, model: type[BaseModel], where: str) -> list[Problem]:
+    """Pydantic's findings as problems of ours: place, value, what was expected, nearest key."""
+    problems = []
+    for found in error.errors(include_url=False):
+        key = ".".join(str(part) for part in found["loc"])
+        place = f"{where}: {key}" if where and key else where or key
+        if found["type"] == "extra_forbidden":
+            last = str(found["loc"][-1])
+            keys = [f.alias or n for n, f in model.model_fields.items()]
+            close = nearest(last, keys) if len(found["loc"]) == 1 else None
+            remedy = f"Did you mean {close!r}?" if close else f"Known keys: {', '.join(keys)}" if len(found["loc"]) == 1 else ""
+            problems.append(Problem(f"unknown key {last!r}", where, remedy))
+        else:
+            given = "" if found["type"] == "missing" else f" (given: {found['input']!r:.80})"
+            problems.append(Problem(f"{found['msg']}{given}", place))
+    return problems
+
+
+def load_operators(path: Path) -> Registry:
+    """The registry with the operators of a workspace's own file: every Step in it that has a name."""
+    if not path.is_file():
+        raise UsageError("no such operators file", where=str(path))
+    source = path.read_bytes()
+    spec = importlib.util.spec_from_file_location("tulu_data_workspace_operators", path)
+    if spec is None or spec.loader is None:
+        raise UsageError("not a Python file", where=str(path))
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UsageError(f"the operators file fails: {type(error).__name__}: {error}", where=str(path)) from error
+    steps = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Step) and v.__module__ == module.__name__]
+    local = {step.name: step for step in steps if "name" in vars(step)}
+    taken = sorted(set(local) & {*BUILTIN, *_installed()})
+    if taken:
+        raise UsageError(f"the operator name {taken[0]!r} is taken", where=str(path), expected="a name of its own")
+    return Registry(local, sha256(source).hexdigest())

@@ -1,0 +1,177 @@
+"""What a row is: the schemas of the published Tülu 3 datasets, ids and verdicts.
+
+A conversation is `messages: list<struct<role, content>>`. While a mixture is made, a row carries the columns of
+its kind (`OUTPUT[kind]`) and those that tell where it came from (`LINEAGE`); the first go to `data/`, the second
+to `lineage.parquet`.
+
+A row's `id` is `source/hash/occurrence`: the hash covers the row's content and nothing else, and the occurrence
+counts rows of equal content in one source from 0. So an id survives reordering and upstream insertions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+Kind = Literal["sft", "preference", "rlvr", "prompts"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+ROLES = ("system", "user", "assistant", "tool")
+MESSAGE = pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])
+MESSAGES = pa.list_(pa.field("item", MESSAGE))
+
+_CONTENT: dict[Kind, list[tuple[str, pa.DataType]]] = {
+    "sft": [("messages", MESSAGES), ("tools", pa.string())],
+    "prompts": [("messages", MESSAGES), ("tools", pa.string())],
+    "preference": [
+        ("prompt", pa.string()),
+        ("chosen", MESSAGES),
+        ("rejected", MESSAGES),
+        ("chosen_rating", pa.float64()),
+        ("rejected_rating", pa.float64()),
+        ("chosen_model", pa.string()),
+        ("rejected_model", pa.string()),
+    ],
+    "rlvr": [
+        ("messages", MESSAGES),
+        ("ground_truth", pa.string()),
+        ("dataset", pa.string()),
+        ("constraint_type", pa.string()),
+        ("constraint", pa.string()),
+    ],
+}
+
+CONTENT: dict[Kind, pa.Schema] = {kind: pa.schema(columns) for kind, columns in _CONTENT.items()}
+"""The columns of each kind that hold its content; adapters produce these."""
+
+IDENTITY: dict[Kind, tuple[str, ...]] = {
+    "sft": ("messages", "tools"),
+    "prompts": ("messages", "tools"),
+    "preference": ("prompt", "chosen", "rejected"),
+    "rlvr": ("messages", "ground_truth", "dataset", "constraint_type", "constraint"),
+}
+"""The columns that a row's content hash covers: ratings and model names may change without making a new row."""
+
+OUTPUT: dict[Kind, pa.Schema] = {
+    kind: pa.schema([("id", pa.string()), *columns, ("source", pa.string())]) for kind, columns in _CONTENT.items()
+}
+"""The columns of `data/`: those of the published Tülu 3 datasets, name for name (`tools` only where a row has some)."""
+
+LINEAGE = pa.schema([
+    ("row", pa.int64()),  # which row of its source, from 0 in reading order
+    ("upstream_id", pa.string()),
+    ("license", pa.string()),
+    ("native", pa.string()),  # unused scalar columns of the source, as one JSON object
+])
+"""The columns that tell where a row came from."""
+
+VERDICT = "verdict"
+"""Null while a row is kept; `operator:reason` once one rejects it."""
+
+
+def adapted_schema(kind: Kind) -> pa.Schema:
+    """What an adapter returns for `kind`: the content columns and the lineage columns."""
+    return pa.schema([*CONTENT[kind], *LINEAGE])
+
+
+def working_schema(kind: Kind) -> pa.Schema:
+    """What operators see: the output columns, the lineage columns and the verdict."""
+    return pa.schema([*OUTPUT[kind], *LINEAGE, pa.field(VERDICT, pa.string())])
+
+
+def conversation_columns(kind: Kind) -> tuple[str, ...]:
+    """The columns of `kind` that hold messages."""
+    return tuple(f.name for f in CONTENT[kind] if f.type == MESSAGES)
+
+
+# -- identity ---------------------------------------------------------------------------------------------------
+
+
+def canonical_text(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """The text whose hash is a row's identity: every value with its lengths before it, so that none runs into the next.
+
+    Lengths are in bytes of UTF-8. This is the legible twin of what `content_hashes` feeds to the hash.
+
+    >>> canonical_text({"messages": [{"role": "user", "content": "Hé"}], "tools": None}, ["messages", "tools"])
+    '1[user:3:Hé-'
+    """
+    out = []
+    for column in columns:
+        value = row[column]
+        if value is None:
+            out.append("-")
+        elif isinstance(value, str):
+            out.append(f"{len(value.encode())}:{value}")
+        else:
+            heads = [f"{m['role']}:{len(m['content'].encode())}:" for m in value]
+            out.append("".join([f"{len(value)}[", *heads, *(m["content"] for m in value)]))
+    return "".join(out)
+
+
+def content_hashes(table: pa.Table, kind: Kind) -> pa.Array:
+    """The 128-bit BLAKE2b hash of every row's `canonical_text`, as `fixed_size_binary(16)`."""
+    return row_hashes(table, IDENTITY[kind])
+
+
+def row_hashes(table: pa.Table, columns: Sequence[str]) -> pa.Array:
+    """The 128-bit BLAKE2b hash of the `canonical_text` of some columns of every row, as `fixed_size_binary(16)`.
+
+    The texts of a row's messages lie one behind the other in Arrow's buffer, so they are hashed where they are.
+    """
+    hashers = [hashlib.blake2b(digest_size=16) for _ in range(table.num_rows)]
+    for column in columns:
+        heads, ends, texts = _heads_and_bodies(_one_chunk(table[column]))
+        for hasher, head, start, end in zip(hashers, heads, ends, ends[1:], strict=False):
+            hasher.update(head)
+            if end > start:
+                hasher.update(texts[start:end])
+    digests = b"".join([hasher.digest() for hasher in hashers])
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), table.num_rows, [None, pa.py_buffer(digests)])
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+
+
+def _heads_and_bodies(column: pa.Array) -> tuple[list[bytes], list[int], memoryview]:
+    """Of every row: the part of its canonical text before the texts, and where its texts lie in the buffer."""
+    if pa.types.is_list(column.type):
+        turns = column.flatten()  # honours slices and skips what lies under null lists
+        texts = pc.struct_field(turns, "content")
+        counts = pc.list_value_length(column)
+        firsts = np.concatenate([[0], np.cumsum(pc.fill_null(counts, 0).to_numpy(zero_copy_only=False))])
+        lengths = pc.cast(pc.binary_length(texts), pa.string())
+        turn_heads = pc.binary_join_element_wise(pc.struct_field(turns, "role"), lengths, "", ":")
+        lists = pa.ListArray.from_arrays(pa.array(firsts, pa.int32()), turn_heads)
+        heads = pc.binary_join_element_wise(pc.cast(counts, pa.string()), pc.binary_join(lists, ""), "[")
+    else:
+        texts, firsts = column, np.arange(len(column) + 1)
+        heads = pc.binary_join_element_wise(pc.cast(pc.binary_length(column), pa.string()), "", ":")
+    _, offsets, data = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset :][firsts] if len(column) else np.zeros(1, np.int32)
+    heads = pc.cast(pc.fill_null(heads, "-"), pa.binary()).to_pylist()
+    return heads, ends.tolist(), memoryview(data) if data is not None else memoryview(b"")
+
+
+def row_ids(source: str, hashes: pa.Array, occurrences: pa.Array) -> pa.Array:
+    """`source/hash/occurrence` of every row; `occurrences` are int64."""
+    hexes = pa.array([h.hex() for h in hashes.to_pylist()], pa.string())
+    return pc.binary_join_element_wise(
+        pa.scalar(source, pa.string()), hexes, pc.cast(occurrences, pa.string()), pa.scalar("/", pa.string())
+    )
+
+
+def sort_keys(ids: pa.Array, seed: int) -> pa.Array:
+    """The 64-bit key that orders and selects rows: big-endian BLAKE2b of `seed/id`, as uint64.
+
+    Selecting the k smallest keys means that raising k only adds rows.
+    """
+    prefix = f"{seed}/".encode()
+    blake2b = hashlib.blake2b
+    keys = (blake2b(prefix + i.encode(), digest_size=8).digest() for i in ids.to_pylist())
+    return pa.array([int.from_bytes(key, "big") for key in keys], pa.uint64())

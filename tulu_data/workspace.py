@@ -1,0 +1,70 @@
+"""Where recipes are found: in the user's workspace, else among the shipped ones.
+
+A workspace is any folder; its recipes lie in `mixtures/`, `decontam/` and `synth/`, as in this repository, which is
+itself one. The shipped recipes lie inside the wheel, or at the repository's root when the package is installed
+editable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tulu_data.errors import UsageError, nearest
+
+FOLDERS = ("mixtures", "decontam", "synth")
+
+
+def shipped() -> Path:
+    """The folder that holds the shipped `mixtures/`, `decontam/` and `synth/`."""
+    package = Path(__file__).resolve().parent
+    inside = package / "_recipes"
+    return inside if inside.is_dir() else package.parent
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A user's folder of recipes, with the shipped ones behind it."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> Workspace:
+        """The current directory as a workspace."""
+        return cls(Path.cwd())
+
+    def roots(self) -> list[Path]:
+        """Where names are looked up, first hit wins."""
+        return [self.root] if self.root.resolve() == shipped().resolve() else [self.root, shipped()]
+
+    def names(self, folder: str) -> list[str]:
+        """Every recipe of `folder`, by the name that finds it (`tulu2/sft` for a file in a sub-folder)."""
+        found: set[str] = set()
+        for root in self.roots():
+            base = root / folder
+            found |= {p.relative_to(base).with_suffix("").as_posix() for p in base.rglob("*.yaml")}
+        return sorted(found)
+
+    def find(self, folder: str, name: str, *, base: Path | None = None, where: str | None = None) -> Path:
+        """The file that `name` stands for: a path (from `base`, else the workspace), or the name of a recipe.
+
+        Raises:
+            UsageError: nothing has that name; says the nearest that exists.
+        """
+        if name.endswith((".yaml", ".yml")):
+            path = (base or self.root) / name
+            if path.is_file():
+                return path
+            raise UsageError("no such file", where=where or str(path), expected=f"a recipe file or one of the names in {folder}/")
+        for root in self.roots():
+            path = root / folder / f"{name}.yaml"
+            if path.is_file() and path.resolve().is_relative_to((root / folder).resolve()):
+                return path
+        names = self.names(folder)
+        kind = {"mixtures": "mixture", "decontam": "suite", "synth": "synth recipe"}[folder]
+        raise UsageError(
+            f"no {kind} is named {name!r}",
+            where=where,
+            expected=f"one of: {', '.join(names)}, or a .yaml file" if names else "a .yaml file",
+            nearest=nearest(name, names),
+        )
