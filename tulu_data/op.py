@@ -121,6 +121,10 @@ class Fold(Step):
         """The projection of one batch; runs in parallel."""
 
     @abstractmethod
+    def nothing(self) -> pa.Table:
+        """The projection of no rows: tells `finish` its columns where no batch came."""
+
+    @abstractmethod
     def finish(self, partials: pa.Table) -> pa.Table:
         """All projections, in row order, to the artifact; runs once."""
 

@@ -1,0 +1,75 @@
+"""Rows set down on disk between two passes."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+
+from tulu_data.errors import StoreError
+
+_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+@contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """A full or read-only disk, told as one message."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StoreError("the disk is full", where=str(path), remedy="Free some space and run the command again") from error
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise StoreError("no permission to write", where=str(path)) from error
+        raise
+
+
+class Spill:
+    """An Arrow IPC file that is written once, then read as often as needed, batch by batch."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self.nbytes = 0
+        self._writer: pa.RecordBatchFileWriter | None = None
+        self._schema: pa.Schema | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Appends rows; every table has the schema of the first."""
+        with disk_errors(self.path):
+            if self._writer is None:
+                self._schema = table.schema
+                self._writer = pa.ipc.new_file(str(self.path), table.schema, options=_OPTIONS)
+            self._writer.write_table(table)
+        self.rows += table.num_rows
+        self.nbytes += table.nbytes
+
+    def close(self) -> None:
+        """Ends the writing."""
+        if self._writer is not None:
+            with disk_errors(self.path):
+                self._writer.close()
+            self._writer = None
+
+    def __enter__(self) -> Spill:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def read(self) -> Iterator[pa.Table]:
+        """The rows as they were written."""
+        if self._schema is None:
+            return
+        with pa.OSFile(str(self.path), "rb") as file:
+            reader = pa.ipc.open_file(file)
+            for index in range(reader.num_record_batches):
+                yield pa.Table.from_batches([reader.get_batch(index)])
+
+    def delete(self) -> None:
+        """Removes the file."""
+        self.path.unlink(missing_ok=True)
