@@ -1,0 +1,544 @@
+"""The two kernels of matching: `scan` finds where the suite's n-grams occur in texts, `judge` scores the items.
+
+Both run without the interpreter's lock. Their plain twin is `plain.py`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from tulu_data.text._kernels import NEEDS_PYTHON, NEEDS_ROOM, enough_room, locate, longest, make_room
+from tulu_data.text._memory import load1
+
+PRIME = np.uint64(0x9FB21C651E98DF25)
+"""Odd base of the rolling hash: an n-gram's hash is the sum of its tokens' hashes times falling powers of it."""
+PAIR_BITS = 1 << 20
+"""128 kB, so that it stays in the second-level cache."""
+EPSILON = 1e-9
+"""A mean of scores can exceed the threshold by rounding alone; candidates are taken this much below it."""
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_PAIR = np.uint64(0xC2B2AE3D27D4EB4F)
+
+
+class Grams(NamedTuple):
+    """The suite's n-grams, for `scan`. A field shorter than n is one gram of its own length."""
+
+    n: int
+    powers: np.ndarray  # uint64 [n + 1]: PRIME ** k
+    filter: np.ndarray  # uint64: a bit for each gram, by the leading bits of its mixed hash
+    filter_shift: int
+    keys: np.ndarray  # uint64: open addressing, keys beside the numbers of the grams
+    slots: np.ndarray  # int32: gram, or -1
+    slot_shift: int
+    pairs: np.ndarray  # uint64 [PAIR_BITS / 64]: a bit for the last two tokens of each gram of 2 to n - 1 tokens
+    singles: np.ndarray  # uint64 [1024]: a bit for each gram of one token, by the leading 16 bits of its hash
+    short_lengths: np.ndarray  # uint8 [n]: whether a short gram of that length exists
+    text: np.ndarray  # uint8: the tokens of every gram's first occurrence lie in here
+    first: np.ndarray  # int64 [grams]: number of the gram's first token
+    length: np.ndarray  # int32 [grams]
+    token_starts: np.ndarray  # int64 [tokens]: bytes in `text`
+    token_ends: np.ndarray  # int64 [tokens]
+
+
+class Fields(NamedTuple):
+    """The suite's distinct field texts and items, for `judge`."""
+
+    tokens: np.ndarray  # int32 [fields]
+    gram_offsets: np.ndarray  # int64 [fields + 1]
+    grams: np.ndarray  # int32: the gram at each position of each field
+    char_offsets: np.ndarray  # int64 [fields + 1]: where a field's tokens lie in the next two
+    char_starts: np.ndarray  # int32: characters of the original text
+    char_ends: np.ndarray  # int32
+    probe_offsets: np.ndarray  # int64 [grams + 1]
+    probes: np.ndarray  # int32: the fields that a gram makes a candidate
+    item_offsets: np.ndarray  # int64 [items + 1]
+    item_fields: np.ndarray  # int32: the distinct text of each field that has tokens
+    holder_offsets: np.ndarray  # int64 [fields + 1]
+    holders: np.ndarray  # int32: the items that a field belongs to
+
+
+@njit(nogil=True, cache=True)
+def key_of(hash_, size, n):  # type: ignore[no-untyped-def]
+    """The key of a gram: its hash, made different for each length below n."""
+    return hash_ if size == n else (hash_ ^ np.uint64(size)) * _PAIR
+
+
+@njit(nogil=True, cache=True)
+def pair_bit(before, last):  # type: ignore[no-untyped-def]
+    """Which of PAIR_BITS bits stands for two neighbouring tokens."""
+    return ((before * _MIX) ^ last) * _PAIR >> np.uint64(44)
+
+
+@njit(nogil=True, cache=True)
+def _bit(bits, number):  # type: ignore[no-untyped-def]
+    return (bits[number >> np.uint64(6)] >> (number & np.uint64(63))) & np.uint64(1)
+
+
+@njit(nogil=True, cache=True)
+def fill(keys, filter_, filter_shift, table_keys, slots, slot_shift):  # type: ignore[no-untyped-def]
+    """Enters every gram's key into the filter and the table."""
+    for gram in range(keys.size):
+        key = keys[gram]
+        mixed = key * _MIX
+        filter_[mixed >> np.uint64(filter_shift + 6)] |= np.uint64(1) << (
+            (mixed >> np.uint64(filter_shift)) & np.uint64(63)
+        )
+        slot = key * _MIX >> np.uint64(slot_shift)
+        while slots[slot] >= 0:
+            slot = (slot + np.uint64(1)) & np.uint64(slots.size - 1)
+        table_keys[slot] = key
+        slots[slot] = gram
+
+
+@njit(nogil=True, cache=True)
+def _find(grams, key):  # type: ignore[no-untyped-def]
+    slot = key * _MIX >> np.uint64(grams.slot_shift)
+    while grams.slots[slot] >= 0:
+        if grams.keys[slot] == key:
+            return grams.slots[slot]
+        slot = (slot + np.uint64(1)) & np.uint64(grams.slots.size - 1)
+    return np.int32(-1)
+
+
+@njit(nogil=True, cache=True)
+def _same(grams, gram, address, starts, ends, first):  # type: ignore[no-untyped-def]
+    """Whether the tokens from `first` on are the gram's tokens, byte by byte."""
+    base = np.uint64(grams.text.ctypes.data)
+    for k in range(grams.length[gram]):
+        token = grams.first[gram] + k
+        size = ends[first + k] - starts[first + k]
+        if grams.token_ends[token] - grams.token_starts[token] != size:
+            return False
+        ours = base + np.uint64(grams.token_starts[token])
+        theirs = address + np.uint64(starts[first + k])
+        for b in range(size):
+            x = load1(ours + np.uint64(b))
+            y = load1(theirs + np.uint64(b))
+            if (x if x >= 128 else x | 32) != (y if y >= 128 else y | 32):
+                return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def _grown(hits):  # type: ignore[no-untyped-def]
+    more = np.empty((2 * hits.shape[0], hits.shape[1]), np.int32)
+    more[: hits.shape[0]] = hits
+    return more
+
+
+@njit(nogil=True, cache=True)
+def _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size):  # type: ignore[no-untyped-def]
+    if count == hits.shape[0]:
+        hits = _grown(hits)
+    last = first + size - 1
+    hits[count, 0] = text
+    hits[count, 1] = gram
+    hits[count, 2] = first
+    hits[count, 3] = origins[starts[first]] if mapped else starts[first]
+    hits[count, 4] = origins[ends[last] - 1] + 1 if mapped else ends[last]
+    return hits
+
+
+@njit(nogil=True, cache=True)
+def _long_candidates(hashes, tokens, n, top, filter_, shift, places, keys):  # type: ignore[no-untyped-def]
+    """The places where an n-gram ends that passes the filter, and its key. One tight loop: nothing else is done here."""
+    count = 0
+    rolled = np.uint64(0)
+    for i in range(min(n - 1, tokens)):
+        rolled = rolled * PRIME + hashes[i]
+    for i in range(n - 1, tokens):
+        rolled = rolled * PRIME + hashes[i]
+        if i >= n:
+            rolled -= hashes[i - n] * top
+        places[count] = i
+        keys[count] = rolled
+        count += _bit(filter_, rolled * _MIX >> shift)
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _short_candidates(hashes, tokens, pairs, singles, any_single, places):  # type: ignore[no-untyped-def]
+    """The places whose last two tokens (or last one) end a gram shorter than n."""
+    count = 0
+    before = np.uint64(0)
+    for i in range(tokens):
+        token = hashes[i]
+        places[count] = i
+        ending = _bit(pairs, pair_bit(before, token))
+        if any_single:
+            ending |= _bit(singles, token >> np.uint64(48))
+        count += ending
+        before = token
+    return count
+
+
+@njit(nogil=True, cache=True)
+def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-untyped-def]
+    """Every place where a gram of the suite occurs in the texts.
+
+    Args:
+        data: uint8, the texts.
+        offsets: int64, text i is `data[offsets[i]:offsets[i + 1]]`.
+        wanted: uint8, whether to look at text i.
+        prepared: whether the texts hold only normalised word characters and spaces.
+        tables: (pages, values, expansions) of `unicode_tables`.
+        grams: what to find.
+
+    Returns:
+        hits: int32 [hits, 5]: text, gram, first token, and the characters [start, end) of the text (bytes, if it is
+            prepared); ordered by text.
+        python: int32, the texts that Python must normalise first.
+    """
+    pages, values, expansions = tables
+    # Fields of the tuple are read once: Numba counts references at each reading.
+    n, filter_, pairs, singles = grams.n, grams.filter, grams.pairs, grams.singles
+    powers, short_lengths = grams.powers, grams.short_lengths
+    shift = np.uint64(grams.filter_shift)
+    any_short = short_lengths.max() > 0
+    any_single = short_lengths[min(1, n - 1)] > 0
+    out, origins, starts, ends, hashes = make_room(longest(offsets) + 8192)
+    places, keys = np.empty(starts.size + 1, np.int32), np.empty(starts.size + 1, np.uint64)
+    hits = np.empty((1024, 5), np.int32)
+    count = 0
+    python = np.empty(64, np.int32)
+    left = 0
+    for text in range(offsets.size - 1):
+        if not wanted[text]:
+            continue
+        start, length = offsets[text], offsets[text + 1] - offsets[text]
+        address, tokens, mapped = locate(
+            data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
+        )
+        if tokens == NEEDS_ROOM:
+            out, origins, starts, ends, hashes = enough_room(length)
+            places, keys = np.empty(starts.size + 1, np.int32), np.empty(starts.size + 1, np.uint64)
+            address, tokens, mapped = locate(
+                data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
+            )
+        if tokens == NEEDS_PYTHON:
+            if left == python.size:
+                python = np.append(python, np.empty_like(python))
+            python[left] = text
+            left += 1
+            continue
+        for c in range(_long_candidates(hashes, tokens, n, powers[n], filter_, shift, places, keys)):
+            gram = _find(grams, keys[c])
+            first = places[c] - n + 1
+            if gram >= 0 and grams.length[gram] == n and _same(grams, gram, address, starts, ends, first):
+                hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, n)
+                count += 1
+        if not any_short:
+            continue
+        for c in range(_short_candidates(hashes, tokens, pairs, singles, any_single, places)):
+            last = places[c]
+            part = np.uint64(0)
+            for size in range(1, min(n, last + 2)):
+                part += hashes[last - size + 1] * powers[size - 1]
+                key = key_of(part, size, n)
+                if not short_lengths[size] or not _bit(filter_, key * _MIX >> shift):
+                    continue
+                gram = _find(grams, key)
+                first = last - size + 1
+                if gram >= 0 and grams.length[gram] == size and _same(grams, gram, address, starts, ends, first):
+                    hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size)
+                    count += 1
+    return hits[:count], python[:left]
+
+
+@njit(nogil=True, cache=True)
+def cut_all(data, offsets, prepared, tables):  # type: ignore[no-untyped-def]
+    """The tokens of every text: for the index.
+
+    Returns:
+        counts: int32 [texts], NEEDS_PYTHON where Python must normalise the text first
+        text: uint8, the tokens' bytes one behind the other
+        ends: int64 [tokens], where each token ends in `text`
+        hashes: uint64 [tokens]
+        chars: int32 [tokens, 2], the characters of the original text (bytes, if it is prepared)
+    """
+    pages, values, expansions = tables
+    out, origins, starts, ends, hashes = make_room(longest(offsets) + 8192)
+    counts = np.empty(offsets.size - 1, np.int32)
+    text = np.empty(1024, np.uint8)
+    token_ends = np.empty(1024, np.int64)
+    token_hashes = np.empty(1024, np.uint64)
+    chars = np.empty((1024, 2), np.int32)
+    total = 0
+    size = 0
+    for number in range(offsets.size - 1):
+        start, length = offsets[number], offsets[number + 1] - offsets[number]
+        address, count, mapped = locate(
+            data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
+        )
+        if count == NEEDS_ROOM:
+            out, origins, starts, ends, hashes = enough_room(length)
+            address, count, mapped = locate(
+                data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
+            )
+        counts[number] = count
+        if count == NEEDS_PYTHON:
+            continue
+        while total + count > token_ends.size:
+            token_ends = np.append(token_ends, np.empty_like(token_ends))
+            token_hashes = np.append(token_hashes, np.empty_like(token_hashes))
+            chars = _grown(chars)
+        for i in range(count):
+            width = ends[i] - starts[i]
+            while size + width > text.size:
+                text = np.append(text, np.empty_like(text))
+            for b in range(width):
+                text[size + b] = load1(address + np.uint64(starts[i] + b))
+            size += width
+            token_ends[total] = size
+            token_hashes[total] = hashes[i]
+            chars[total, 0] = origins[starts[i]] if mapped else starts[i]
+            chars[total, 1] = origins[ends[i] - 1] + 1 if mapped else ends[i]
+            total += 1
+    return counts, text[:size], token_ends[:total], token_hashes[:total], chars[:total]
+
+
+@njit(nogil=True, cache=True)
+def gram_keys(hashes, offsets, n, powers):  # type: ignore[no-untyped-def]
+    """The key of the gram at each position of each field, and where each field's positions begin.
+
+    Args:
+        hashes: uint64 [tokens], of all fields.
+        offsets: int64 [fields + 1].
+        n: tokens in a gram; a field with fewer has one gram, itself.
+        powers: PRIME ** k.
+    """
+    fields = offsets.size - 1
+    starts = np.zeros(fields + 1, np.int64)
+    for f in range(fields):
+        tokens = offsets[f + 1] - offsets[f]
+        starts[f + 1] = starts[f] + (tokens - n + 1 if tokens >= n else 1 if tokens else 0)
+    keys = np.empty(starts[fields], np.uint64)
+    firsts = np.empty(starts[fields], np.int64)
+    for f in range(fields):
+        tokens = offsets[f + 1] - offsets[f]
+        size = min(n, tokens)
+        for p in range(starts[f + 1] - starts[f]):
+            value = np.uint64(0)
+            for k in range(size):
+                value = value * PRIME + hashes[offsets[f] + p + k]
+            keys[starts[f] + p] = key_of(value, size, n)
+            firsts[starts[f] + p] = offsets[f] + p
+    return keys, firsts, starts
+
+
+@njit(nogil=True, cache=True)
+def probe_grams(tokens, gram_offsets, grams, frequency, n, threshold):  # type: ignore[no-untyped-def]
+    """Which positions of each field can make it a candidate: uint8 for each position.
+
+    The field's most frequent grams stay silent as long as all silent ones together cover no more than the threshold:
+    then a field above the threshold has at least one gram that is not silent (the prefix filter of similarity joins).
+    """
+    probes = np.ones(grams.size, np.uint8)
+    for f in range(tokens.size):
+        start, end = gram_offsets[f], gram_offsets[f + 1]
+        if tokens[f] < n:
+            continue
+        covered = np.zeros(tokens[f], np.uint8)
+        total = 0
+        for p in np.argsort(-frequency[grams[start:end]], kind="mergesort"):
+            new = 0
+            for k in range(p, p + n):
+                new += 1 - covered[k]
+            if (total + new) / tokens[f] > threshold - EPSILON:
+                break
+            total += new
+            covered[p : p + n] = 1
+            probes[start + p] = 0
+    return probes
+
+
+@njit(nogil=True, cache=True)
+def _score(field, fields, n, gram_seen, row):  # type: ignore[no-untyped-def]
+    """Covered / tokens of a field, given the grams seen in this row."""
+    start, end = fields.gram_offsets[field], fields.gram_offsets[field + 1]
+    tokens = fields.tokens[field]
+    size = min(n, tokens)
+    covered = 0
+    reach = 0
+    for p in range(end - start):
+        if gram_seen[fields.grams[start + p]] == row:
+            covered += p + size - max(p, reach)
+            reach = p + size
+    return covered / tokens
+
+
+@njit(nogil=True, cache=True)
+def _push(rows, count, a, b, c, d):  # type: ignore[no-untyped-def]
+    if count == rows.shape[0]:
+        rows = _grown(rows)
+    rows[count, 0] = a
+    rows[count, 1] = b
+    rows[count, 2] = c
+    rows[count, 3] = d
+    return rows
+
+
+@njit(nogil=True, cache=True)
+def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):  # type: ignore[no-untyped-def]
+    """The items that match each row, with the evidence on both sides.
+
+    Args:
+        hits: of `scan`, ordered by row, text and first token.
+        hit_rows: int32 [hits], the row that each hit's text belongs to.
+        hit_lengths: int32 [hits], tokens of each hit's gram.
+        fields: the suite.
+        n: tokens in a gram.
+        threshold: an item's score must be above it.
+        memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, gram_mark, clock): int64 stamps and float64 scores,
+            kept between calls so that nothing is cleared; `clock` [1] counts the stamps given.
+
+    Returns:
+        findings: int32 [findings, 2]: row, item
+        scores: float64 [findings]
+        slot_scores: float64, of each field of each finding, one finding behind the other
+        item_spans: int32 [spans, 4]: finding, slot, start, end
+        train_spans: int32 [spans, 4]: finding, text, start, end
+    """
+    gram_seen, field_tried, field_seen, field_scores, item_seen, gram_mark, clock = memory
+    found = np.empty((64, 4), np.int32)
+    scores = np.empty(64, np.float64)
+    slot_scores = np.empty(256, np.float64)
+    item_spans = np.empty((256, 4), np.int32)
+    train_spans = np.empty((256, 4), np.int32)
+    n_found = 0
+    n_slots = 0
+    n_item = 0
+    n_train = 0
+    begin = 0
+    while begin < hit_rows.size:
+        row = hit_rows[begin]
+        stop = begin
+        clock[0] += 1
+        now = clock[0]
+        while stop < hit_rows.size and hit_rows[stop] == row:
+            gram_seen[hits[stop, 1]] = now
+            stop += 1
+        for h in range(begin, stop):
+            gram = hits[h, 1]
+            for q in range(fields.probe_offsets[gram], fields.probe_offsets[gram + 1]):
+                field = fields.probes[q]
+                if field_tried[field] == now:
+                    continue
+                field_tried[field] = now
+                if field_seen[field] != now:
+                    field_seen[field] = now
+                    field_scores[field] = _score(field, fields, n, gram_seen, now)
+                if field_scores[field] <= threshold - EPSILON:
+                    continue
+                for w in range(fields.holder_offsets[field], fields.holder_offsets[field + 1]):
+                    item = fields.holders[w]
+                    if item_seen[item] == now:
+                        continue
+                    item_seen[item] = now
+                    first, last = fields.item_offsets[item], fields.item_offsets[item + 1]
+                    total = 0.0
+                    for s in range(first, last):
+                        other = fields.item_fields[s]
+                        if field_seen[other] != now:
+                            field_seen[other] = now
+                            field_scores[other] = _score(other, fields, n, gram_seen, now)
+                        total += field_scores[other]
+                    score = total / (last - first)
+                    if score <= threshold:
+                        continue
+                    found = _push(found, n_found, row, item, 0, 0)
+                    if n_found == scores.size:
+                        scores = np.append(scores, np.empty_like(scores))
+                    scores[n_found] = score
+                    clock[0] += 1
+                    for s in range(first, last):
+                        other = fields.item_fields[s]
+                        if n_slots == slot_scores.size:
+                            slot_scores = np.append(slot_scores, np.empty_like(slot_scores))
+                        slot_scores[n_slots] = field_scores[other]
+                        n_slots += 1
+                        item_spans, n_item = _item_spans(
+                            item_spans, n_item, n_found, s - first, other, fields, n, gram_seen, now, gram_mark, clock[0]
+                        )
+                    train_spans, n_train = _train_spans(
+                        train_spans, n_train, n_found, hits, begin, stop, hit_lengths, gram_mark, clock[0]
+                    )
+                    n_found += 1
+        begin = stop
+    return found[:n_found, :2], scores[:n_found], slot_scores[:n_slots], item_spans[:n_item], train_spans[:n_train]
+
+
+@njit(nogil=True, cache=True)
+def _item_spans(spans, count, finding, slot, field, fields, n, gram_seen, row, gram_mark, stamp):  # type: ignore[no-untyped-def]
+    """Appends the covered runs of a field, and marks its grams with the finding's stamp."""
+    start, end = fields.gram_offsets[field], fields.gram_offsets[field + 1]
+    chars = fields.char_offsets[field]
+    size = min(n, fields.tokens[field])
+    reach = -1  # one past the last covered token
+    for p in range(end - start):
+        gram = fields.grams[start + p]
+        gram_mark[gram] = stamp
+        if gram_seen[gram] != row:
+            continue
+        if reach >= p:
+            spans[count - 1, 3] = fields.char_ends[chars + p + size - 1]
+        else:
+            spans = _push(spans, count, finding, slot, fields.char_starts[chars + p], fields.char_ends[chars + p + size - 1])
+            count += 1
+        reach = p + size
+    return spans, count
+
+
+@njit(nogil=True, cache=True)
+def _train_spans(spans, count, finding, hits, begin, stop, lengths, gram_mark, stamp):  # type: ignore[no-untyped-def]
+    """Appends the runs of the row's tokens that lie in grams of the finding's item."""
+    text = -1
+    reach = -1
+    for h in range(begin, stop):
+        if gram_mark[hits[h, 1]] != stamp:
+            continue
+        first = hits[h, 2]
+        last = first + lengths[h]
+        if hits[h, 0] == text and first <= reach:
+            if last > reach:
+                spans[count - 1, 3] = hits[h, 4]
+                reach = last
+        else:
+            spans = _push(spans, count, finding, hits[h, 0], hits[h, 3], hits[h, 4])
+            count += 1
+            text = hits[h, 0]
+            reach = last
+    return spans, count
+
+
+@njit(nogil=True, cache=True)
+def one_gram_each(numbers, where, firsts, lengths, text, starts, ends):  # type: ignore[no-untyped-def]
+    """Whether all positions that share a key also share their tokens.
+
+    Args:
+        numbers: int64 [positions], the gram of each position.
+        where: int64 [grams], a position of each gram.
+        firsts: int64 [positions], the first token of the gram there.
+        lengths: int32 [positions], its tokens.
+        text: uint8, the tokens' bytes.
+        starts: int64 [tokens].
+        ends: int64 [tokens].
+    """
+    for p in range(numbers.size):
+        q = where[numbers[p]]
+        if q == p:
+            continue
+        if lengths[p] != lengths[q]:
+            return False
+        for k in range(lengths[p]):
+            a, b = firsts[p] + k, firsts[q] + k
+            if ends[a] - starts[a] != ends[b] - starts[b]:
+                return False
+            for i in range(ends[a] - starts[a]):
+                x, y = text[starts[a] + i], text[starts[b] + i]
+                if (x if x >= 128 else x | 32) != (y if y >= 128 else y | 32):
+                    return False
+    return True

@@ -1,0 +1,205 @@
+"""The evaluation suite as the kernels search it: its n-grams, its distinct field texts, and its items."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tulu_data.decontam import _kernels as kernels
+from tulu_data.decontam._kernels import PRIME, Fields, Grams
+from tulu_data.text.hashing import Texts, prepare_texts
+from tulu_data.text.unicode_tables import UnicodeTables, unicode_tables
+
+FILTER_BITS_PER_GRAM = 32
+"""At 32 bits for each n-gram, 3 % of other n-grams pass the filter and cost a look into the table."""
+
+Memory = tuple[Any, ...]
+
+
+@dataclass
+class Index:
+    """What `match` needs of a suite. Items are numbered as they came; so are the fields of each."""
+
+    n: int
+    threshold: float
+    grams: Grams
+    fields: Fields
+    item_slots: list[list[int]]
+    """For each item, the numbers (in its suite's list of fields) of the fields that have any token."""
+    _idle: list[Memory] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def memory(self) -> Iterator[Memory]:
+        """Stamps for one call of `judge`; kept and lent again, so that they need no clearing."""
+        with self._lock:
+            memory = self._idle.pop() if self._idle else self._new_memory()
+        try:
+            yield memory
+        finally:
+            with self._lock:
+                self._idle.append(memory)
+
+    def _new_memory(self) -> Memory:
+        grams, fields, items = len(self.grams.length), len(self.fields.tokens), len(self.item_slots)
+        stamps = [np.zeros(size, np.int64) for size in (grams, fields, fields, items, grams, 1)]
+        return (*stamps[:3], np.zeros(fields), *stamps[3:])
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The tokens of every distinct text, one text behind the other."""
+
+    offsets: npt.NDArray[np.int64]
+    text: npt.NDArray[np.uint8]
+    ends: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.uint64]
+    chars: npt.NDArray[np.int32]
+
+
+def kernel_tables(tables: UnicodeTables | None = None) -> tuple[Any, Any, Any]:
+    """The Unicode tables as the kernels take them."""
+    tables = tables or unicode_tables()
+    return tables.pages, tables.values, tables.expansions
+
+
+def build_index(items: Sequence[Sequence[str]], n: int = 8, threshold: float = 0.5) -> Index:
+    """Indexes items, each a list of the texts of its fields (the same number for every item or not).
+
+    Raises:
+        ValueError: two different n-grams have one 64-bit hash (about once in 10^7 suites of a million n-grams).
+    """
+    texts = [text for item in items for text in item]
+    encoded = pa.array(texts, pa.string()).dictionary_encode()
+    numbers = encoded.indices.to_numpy()
+    cut = _cut_texts(encoded.dictionary)
+    grams, gram_of, gram_offsets = _grams(cut, n)
+    counts = np.diff(cut.offsets)
+    slots, item_fields, item_offsets = _items(items, numbers, counts)
+    holder_offsets, holders = _inverted(item_fields, item_offsets, len(counts))
+    probe_offsets, probes = _probes(counts, gram_offsets, gram_of, len(grams.length), n, threshold)
+    fields = Fields(
+        counts.astype(np.int32), gram_offsets, gram_of, cut.offsets, _column(cut.chars, 0), _column(cut.chars, 1),
+        probe_offsets, probes, item_offsets, item_fields, holder_offsets, holders,
+    )  # fmt: skip
+    return Index(n, threshold, grams, fields, slots)
+
+
+def _column(table: npt.NDArray[np.int32], number: int) -> npt.NDArray[np.int32]:
+    return np.ascontiguousarray(table[:, number])
+
+
+def _cut_texts(distinct: pa.Array) -> _Cut:
+    """Tokens of the distinct texts, those that Python must normalise put back in their place."""
+    tables = kernel_tables()
+    texts = Texts.of(distinct)
+    counts, text, ends, hashes, chars = kernels.cut_all(texts.data, texts.offsets, False, tables)
+    hard = np.flatnonzero(counts < 0)
+    if not len(hard):
+        return _Cut(_offsets(counts), text, ends, hashes, chars)
+    prepared = prepare_texts([texts.text(i) for i in hard])
+    more, text2, ends2, hashes2, chars2 = kernels.cut_all(prepared.texts.data, prepared.texts.offsets, True, tables)
+    base = np.repeat(prepared.texts.offsets[:-1], more)
+    chars2 = np.stack([prepared.starts[base + chars2[:, 0]], prepared.ends[base + chars2[:, 1] - 1]], axis=1)
+    owners = np.concatenate([np.repeat(np.flatnonzero(counts >= 0), counts[counts >= 0]), np.repeat(hard, more)])
+    order = np.argsort(owners, kind="stable")
+    widths = np.concatenate([np.diff(ends, prepend=0), np.diff(ends2, prepend=0)])
+    starts = np.concatenate([np.concatenate([[0], ends[:-1]]) if len(ends) else ends, len(text) + ends2 - np.diff(ends2, prepend=0)])
+    both = np.concatenate([text, text2])
+    counts[hard] = more
+    moved = _gather(both, starts[order], widths[order])
+    return _Cut(
+        _offsets(counts), moved, np.cumsum(widths[order]).astype(np.int64),
+        np.concatenate([hashes, hashes2])[order], np.concatenate([chars, chars2]).astype(np.int32)[order],
+    )  # fmt: skip
+
+
+def _gather(data: npt.NDArray[Any], starts: npt.NDArray[Any], widths: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """`data[start:start + width]` of every range, joined."""
+    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(widths)[:-1]]), widths) if len(widths) else np.zeros(0, int)
+    taken: npt.NDArray[np.uint8] = data[np.arange(len(shift)) + shift]
+    return taken
+
+
+def _offsets(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
+def _grams(cut: _Cut, n: int) -> tuple[Grams, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+    powers = np.array([pow(int(PRIME), k, 1 << 64) for k in range(n + 1)], np.uint64)
+    keys, firsts, gram_offsets = kernels.gram_keys(cut.hashes, cut.offsets, n, powers)
+    distinct, where, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    counts = np.diff(cut.offsets)
+    lengths = np.repeat(np.minimum(counts, n), np.diff(gram_offsets)).astype(np.int32)
+    starts = np.concatenate([np.zeros(1, np.int64), cut.ends[:-1]]) if len(cut.ends) else np.zeros(0, np.int64)
+    if not kernels.one_gram_each(inverse, where, firsts, lengths, cut.text, starts, cut.ends):
+        raise ValueError("two different n-grams have one hash")
+    first, length = firsts[where], lengths[where]
+    grams = Grams(
+        n, powers, *_filter_and_table(distinct), *_short(cut, first, length, n),
+        _padded(cut.text), first, length, starts, cut.ends,
+    )  # fmt: skip
+    return grams, inverse.astype(np.int32), gram_offsets
+
+
+def _padded(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return text if len(text) else np.zeros(1, np.uint8)
+
+
+def _filter_and_table(keys: npt.NDArray[np.uint64]) -> tuple[Any, ...]:
+    bits = max(16, int(len(keys) * FILTER_BITS_PER_GRAM - 1).bit_length())
+    slots_bits = max(8, int(len(keys) * 2).bit_length())
+    filter_ = np.zeros(1 << (bits - 6), np.uint64)
+    table_keys = np.zeros(1 << slots_bits, np.uint64)
+    slots = np.full(1 << slots_bits, -1, np.int32)
+    kernels.fill(keys, filter_, 64 - bits, table_keys, slots, 64 - slots_bits)
+    return filter_, 64 - bits, table_keys, slots, 64 - slots_bits
+
+
+def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, Any, Any]:
+    """How `scan` knows the end of a gram shorter than n: bits for last pairs, bits for single tokens, the lengths."""
+    pairs, singles = np.zeros(kernels.PAIR_BITS // 64, np.uint64), np.zeros(1024, np.uint64)
+    lengths = np.zeros(n, np.uint8)
+    for start, size in zip(first[length < n], length[length < n], strict=True):
+        last = cut.hashes[start + size - 1]
+        bits, bit = (singles, int(last) >> 48) if size == 1 else (pairs, int(kernels.pair_bit(cut.hashes[start + size - 2], last)))
+        bits[bit >> 6] |= np.uint64(1 << (bit & 63))
+        lengths[size] = 1
+    return pairs, singles, lengths
+
+
+def _items(items: Sequence[Sequence[str]], numbers: Any, counts: Any) -> tuple[list[list[int]], Any, Any]:
+    """The fields that have tokens, of each item: their slots, their distinct texts, and offsets of the latter."""
+    slots: list[list[int]] = []
+    kept: list[int] = []
+    place = 0
+    for item in items:
+        mine = [s for s in range(len(item)) if counts[numbers[place + s]]]
+        kept += [numbers[place + s] for s in mine]
+        slots.append(mine)
+        place += len(item)
+    return slots, np.array(kept, np.int32), _offsets(np.array([len(s) for s in slots], np.int64))
+
+
+def _inverted(values: Any, offsets: Any, size: int) -> tuple[Any, Any]:
+    """For each value, the lists that hold it (as offsets and lists), each list once."""
+    owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    pairs = np.unique(np.stack([values, owners], axis=1), axis=0) if len(values) else np.zeros((0, 2), np.int64)
+    counts = np.bincount(pairs[:, 0], minlength=size) if size else np.zeros(0, np.int64)
+    return _offsets(counts), np.ascontiguousarray(pairs[:, 1]).astype(np.int32)
+
+
+def _probes(counts: Any, gram_offsets: Any, gram_of: Any, grams: int, n: int, threshold: float) -> tuple[Any, Any]:
+    """The fields that each gram makes a candidate, as offsets and fields."""
+    frequency = np.bincount(gram_of, minlength=grams)
+    probing = kernels.probe_grams(counts.astype(np.int32), gram_offsets, gram_of, frequency, n, threshold).astype(bool)
+    owners = np.repeat(np.arange(len(counts)), np.diff(gram_offsets))[probing]
+    order = np.argsort(gram_of[probing], kind="stable")
+    return _offsets(np.bincount(gram_of[probing], minlength=grams)), owners[order].astype(np.int32)

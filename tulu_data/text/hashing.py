@@ -1,0 +1,67 @@
+"""Texts of an Arrow column as the kernels take them, and the rare texts that Python must normalise first."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tulu_data.text.tokens import normalise_with_origins
+
+_NO_WORD = re.compile(r"\W")
+
+
+@dataclass(frozen=True)
+class Texts:
+    """A column of texts as bytes: text i is `data[offsets[i]:offsets[i + 1]]`."""
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int64]
+    prepared: bool = False
+    """Whether the texts hold only normalised word characters and spaces."""
+
+    @classmethod
+    def of(cls, column: pa.Array) -> Texts:
+        """The texts of a string or large-string array, in place; nulls count as empty."""
+        if len(column) == 0:
+            return cls(np.zeros(0, np.uint8), np.zeros(1, np.int64))
+        if column.null_count:
+            column = column.fill_null("")
+        width: Any = np.int64 if pa.types.is_large_string(column.type) else np.int32
+        _, offsets, data = column.buffers()
+        ends = np.frombuffer(offsets, width)[column.offset : column.offset + len(column) + 1]
+        body = np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8)
+        return cls(body, ends.astype(np.int64))
+
+    def text(self, index: int) -> str:
+        """One text as Python sees it."""
+        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes().decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Texts that Python normalised, and for each byte of them the original character's start and end."""
+
+    texts: Texts
+    starts: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
+
+
+def prepare_texts(texts: list[str]) -> Prepared:
+    """Normalised word characters and spaces of each text, for what the table-driven kernel cannot do."""
+    bodies, starts, ends = [], [], []
+    for text in texts:
+        plain, first, last = normalise_with_origins(text)
+        body = _NO_WORD.sub(" ", plain)
+        widths = [len(c.encode()) for c in body]
+        bodies.append(body.encode())
+        starts.append(np.repeat(np.array(first, np.int32), widths))
+        ends.append(np.repeat(np.array(last, np.int32), widths))
+    offsets = np.concatenate([[0], np.cumsum([len(b) for b in bodies])]).astype(np.int64)
+    data = np.frombuffer(b"".join(bodies), np.uint8)
+    none = [np.zeros(0, np.int32)]
+    return Prepared(Texts(data, offsets, prepared=True), np.concatenate(starts or none), np.concatenate(ends or none))
