@@ -1,3 +1,36 @@
-"""Source, clean, decontaminate, mix and version instruction data, by the Tülu recipe."""
+"""Source, clean, decontaminate, mix and version instruction data, by the Tülu recipe.
+
+Every verb of the command line is a function here; each is imported when it is first used, so that
+`import tulu_data` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tulu_data.decontam.run import decontaminate
+    from tulu_data.mixtures.build import build
+    from tulu_data.mixtures.check import check
+    from tulu_data.mixtures.views import connect
 
 __version__ = "0.1.0"
+__all__ = ["build", "check", "connect", "decontaminate"]
+
+_HOME = {
+    "build": "tulu_data.mixtures.build",
+    "check": "tulu_data.mixtures.check",
+    "connect": "tulu_data.mixtures.views",
+    "decontaminate": "tulu_data.decontam.run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

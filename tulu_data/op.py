@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tulu_data.errors import Problem, RecipeError, UsageError, Where, nearest, unknown
 from tulu_data.record import VERDICT, Kind
+from tulu_data.workspace import Workspace
 
 VERDICT_FIELD = pa.field(VERDICT, pa.string())
 
@@ -40,6 +41,8 @@ class Context:
     seed: int = 42
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     threads: int = 1
+    mirror: Path | None = None
+    """The folder that stands in for the Hugging Face Hub, where an operator reads data of its own."""
 
     def artifact(self, name: str) -> pa.Table:
         """The table that the fold `name` made earlier in this plan."""
@@ -67,8 +70,8 @@ class Step(BaseModel):
     def example(cls) -> Self:
         """A small instance: for the laws and the catalogue."""
 
-    def bind(self, base: Path) -> Self:
-        """The same step, its settings' relative paths and names resolved from `base` (the recipe's folder)."""
+    def bind(self, workspace: Workspace, base: Path) -> Self:  # noqa: ARG002
+        """The same step, with the names and relative paths in its settings resolved from `base` (the recipe's folder)."""
         return self
 
     def content(self) -> str:
@@ -89,14 +92,14 @@ class Op(Step):
         return (self,)
 
     @abstractmethod
-    def reads(self) -> tuple[str, ...]:
-        """The columns that `apply` looks at."""
+    def reads(self, kind: Kind) -> tuple[str, ...]:
+        """The columns that `apply` looks at in rows of `kind`."""
 
     def writes(self) -> pa.Schema:
         """The columns that `apply` adds or sets; a filter sets the verdict."""
         return pa.schema([VERDICT_FIELD])
 
-    def setup(self, context: Context) -> Any:
+    def setup(self, context: Context) -> Any:  # noqa: ARG002
         """What `apply` needs and is costly to make; made once per process."""
         return None
 
@@ -113,11 +116,15 @@ class Fold(Step):
         return (self,)
 
     @abstractmethod
-    def reads(self) -> tuple[str, ...]:
-        """The columns that `partial` looks at."""
+    def reads(self, kind: Kind) -> tuple[str, ...]:
+        """The columns that `partial` looks at in rows of `kind`."""
+
+    def setup(self, context: Context) -> Any:  # noqa: ARG002
+        """What `partial` needs to know of the run, or is costly to make; made once per process."""
+        return None
 
     @abstractmethod
-    def partial(self, batch: pa.Table) -> pa.Table:
+    def partial(self, batch: pa.Table, state: Any) -> pa.Table:
         """The projection of one batch; runs in parallel."""
 
     @abstractmethod
@@ -157,7 +164,14 @@ def verdicts(batch: pa.Table, rejected: pa.Array | pa.ChunkedArray, reason: str 
 
 # -- the registry -----------------------------------------------------------------------------------------------
 
-BUILTIN: dict[str, str] = {}
+BUILTIN: dict[str, str] = {
+    "decontaminate": "tulu_data.decontam.step:Decontaminate",
+    "exact_dedup": "tulu_data.dedup.exact:ExactDedup",
+    "keyword_filter": "tulu_data.filters.keyword_filter:KeywordFilter",
+    "length": "tulu_data.filters.length:Length",
+    "licenses": "tulu_data.filters.licenses:Licenses",
+    "valid_conversation": "tulu_data.filters.valid_conversation:ValidConversation",
+}
 """Every operator of ours, by the word that recipes use: `module:class`, imported when it is used."""
 
 ENTRY_POINTS = "tulu_data.operators"
@@ -224,7 +238,7 @@ def settings_problems(error: ValidationError, model: type[BaseModel], where: str
             problems.append(Problem(f"unknown key {last!r}", where, remedy))
         else:
             given = "" if found["type"] == "missing" else f" (given: {found['input']!r:.80})"
-            problems.append(Problem(f"{found['msg']}{given}", place))
+            problems.append(Problem(f"{found['msg'].removeprefix('Value error, ')}{given}", place))
     return problems
 
 

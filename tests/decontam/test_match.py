@@ -35,7 +35,8 @@ def fast(items: list[list[str]], rows: list[list[str]], n: int, threshold: float
     out: dict = {}
     for i in range(len(found)):
         row, item = int(found.rows[i]), int(found.items[i])
-        slots = index.item_slots[item]
+        first, last = index.fields.item_offsets[item : item + 2]
+        slots = index.slots[first:last]
         scores = found.slot_scores[found.slot_offsets[i] : found.slot_offsets[i + 1]]
         out[row, item] = (
             float(found.scores[i]),

@@ -31,8 +31,8 @@ class Index:
     threshold: float
     grams: Grams
     fields: Fields
-    item_slots: list[list[int]]
-    """For each item, the numbers (in its suite's list of fields) of the fields that have any token."""
+    slots: npt.NDArray[np.int32]
+    """Beside `fields.item_fields`: which of its item's fields that is, counted from 0 with the empty ones."""
     _idle: list[Memory] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -48,7 +48,7 @@ class Index:
                 self._idle.append(memory)
 
     def _new_memory(self) -> Memory:
-        grams, fields, items = len(self.grams.length), len(self.fields.tokens), len(self.item_slots)
+        grams, fields, items = len(self.grams.length), len(self.fields.tokens), len(self.fields.item_offsets)
         stamps = [np.zeros(size, np.int64) for size in (grams, fields, fields, items, grams, 1)]
         return (*stamps[:3], np.zeros(fields), *stamps[3:])
 
@@ -82,7 +82,11 @@ def build_index(items: Sequence[Sequence[str]], n: int = 8, threshold: float = 0
     cut = _cut_texts(encoded.dictionary)
     grams, gram_of, gram_offsets = _grams(cut, n)
     counts = np.diff(cut.offsets)
-    slots, item_fields, item_offsets = _items(items, numbers, counts)
+    sizes = np.array([len(item) for item in items], np.int64)
+    full = counts[numbers] > 0
+    item_fields = numbers[full].astype(np.int32)
+    item_offsets = _offsets(np.bincount(np.repeat(np.arange(len(items)), sizes)[full], minlength=len(items)))
+    slots = (np.arange(len(numbers)) - np.repeat(_offsets(sizes)[:-1], sizes))[full].astype(np.int32)
     holder_offsets, holders = _inverted(item_fields, item_offsets, len(counts))
     probe_offsets, probes = _probes(counts, gram_offsets, gram_of, len(grams.length), n, threshold)
     fields = Fields(
@@ -173,19 +177,6 @@ def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int)
         bits[bit >> 6] |= np.uint64(1 << (bit & 63))
         lengths[size] = 1
     return pairs, singles, lengths
-
-
-def _items(items: Sequence[Sequence[str]], numbers: Any, counts: Any) -> tuple[list[list[int]], Any, Any]:
-    """The fields that have tokens, of each item: their slots, their distinct texts, and offsets of the latter."""
-    slots: list[list[int]] = []
-    kept: list[int] = []
-    place = 0
-    for item in items:
-        mine = [s for s in range(len(item)) if counts[numbers[place + s]]]
-        kept += [numbers[place + s] for s in mine]
-        slots.append(mine)
-        place += len(item)
-    return slots, np.array(kept, np.int32), _offsets(np.array([len(s) for s in slots], np.int64))
 
 
 def _inverted(values: Any, offsets: Any, size: int) -> tuple[Any, Any]:

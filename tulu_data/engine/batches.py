@@ -10,15 +10,15 @@ from typing import TypeVar
 import pyarrow as pa
 
 BATCH_BYTES = 8 << 20
-"""Large enough that per-batch work vanishes, small enough that a few in flight per thread stay within the caches' and
-memory's reach (measured: 4 to 32 MiB scan equally fast)."""
+"""Large enough that per-batch work vanishes, small enough that a few in flight per thread stay within the
+caches' and memory's reach (measured: 4 to 32 MiB scan equally fast)."""
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 def rebatch(tables: Iterable[pa.Table], limit: int = BATCH_BYTES) -> Iterator[pa.Table]:
-    """The same rows in tables of about `limit` bytes, one chunk per column: large ones are cut, small ones joined.
+    """The same rows in tables of about `limit` bytes, one chunk per column: large cut, small joined.
 
     A single row above the limit is a table of its own. All tables must have one schema.
     """
@@ -36,7 +36,7 @@ def rebatch(tables: Iterable[pa.Table], limit: int = BATCH_BYTES) -> Iterator[pa
 
 
 def _cut(table: pa.Table, limit: int) -> Iterator[pa.Table]:
-    """Halves until each piece fits: rows of very different length would make any fixed number of rows wrong."""
+    """Halves until each piece fits: rows of different length would make any fixed number of rows wrong."""
     if table.num_rows == 0:
         return
     if table.nbytes <= limit or table.num_rows == 1:
@@ -48,11 +48,12 @@ def _cut(table: pa.Table, limit: int) -> Iterator[pa.Table]:
 
 
 def _join(tables: list[pa.Table]) -> pa.Table:
-    return tables[0] if len(tables) == 1 else pa.concat_tables(tables).combine_chunks()
+    table = pa.concat_tables(tables)
+    return table if all(column.num_chunks == 1 for column in table.columns) else table.combine_chunks()
 
 
 def ordered_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> Iterator[R]:
-    """`map` over a pool of threads: results in the order of the items, at most two items per thread in flight.
+    """`map` over threads: results in the order of the items, at most two items per thread in flight.
 
     Ends at the first error or interrupt: what has not begun is cancelled.
     """
@@ -64,7 +65,7 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
     try:
         for item in items:
             flying.append(pool.submit(work, item))
-            if len(flying) > threads * 2:
+            if len(flying) >= threads * 2:
                 yield flying.popleft().result()
         while flying:
             yield flying.popleft().result()

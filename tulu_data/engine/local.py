@@ -1,7 +1,7 @@
 """The local engine: runs a plan with threads over Arrow batches that are bounded in bytes.
 
-A plan is a list of operators and folds. Operators between two folds run in one pass; a fold needs every row, so the
-rows wait on disk while it finishes. Rejected rows leave the stream after the operator that rejected them.
+A plan is a list of operators and folds. Operators between two folds run in one pass; a fold needs every row,
+so the rows wait on disk while it finishes. Rejected rows leave the stream after the operator that did it.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Result:
 
 @dataclass
 class LocalEngine:
-    """Runs plans on this machine. `scratch` is a folder of the caller's, for what waits between two passes."""
+    """Runs plans on this machine; `scratch` is a folder of the caller's for what waits between two passes."""
 
     scratch: Path
     threads: int = 2
@@ -53,7 +53,11 @@ class LocalEngine:
     counts: list[Count] = field(default_factory=list)
 
     def run(
-        self, batches: Iterable[pa.Table], plan: Sequence[Op | Fold], context: Context, dropped: Dropped = lambda _t, _i: None
+        self,
+        batches: Iterable[pa.Table],
+        plan: Sequence[Op | Fold],
+        context: Context,
+        dropped: Dropped = lambda _t, _i: None,
     ) -> Iterator[pa.Table]:
         """The rows that pass the whole plan, in their order. `counts` is complete when the stream ends.
 
@@ -62,29 +66,37 @@ class LocalEngine:
         self.counts = [Count(step.name) for step in plan]
         artifacts = dict(context.artifacts)
         stream: Iterable[pa.Table] = batches
-        waiting: Spill | None = None
-        for number, (ops, folds) in enumerate(_passes(plan)):
-            here = replace(context, artifacts=artifacts, threads=self.threads)
-            results = self._pass(stream, ops, folds, here, dropped)
-            if not folds:
-                for result in results:
-                    yield result.kept
-                break
-            spill = Spill(self.scratch / f"pass-{number}.arrow")
-            artifacts |= self._fold(results, folds, spill)
-            if waiting:
-                waiting.delete()
-            waiting, stream = spill, spill.read()
-        if waiting:
-            waiting.delete()
+        spills: list[Spill] = []
+        try:
+            for number, (ops, folds) in enumerate(_passes(plan)):
+                here = replace(context, artifacts=artifacts, threads=self.threads)
+                results = self._pass(stream, ops, folds, here, dropped)
+                if not folds:
+                    for result in results:
+                        yield result.kept
+                    break
+                spills.append(Spill(self.scratch / f"pass-{number}.arrow"))
+                artifacts |= self._fold(results, folds, spills[-1])
+                for spent in spills[:-1]:
+                    spent.delete()
+                stream = spills[-1].read()
+        finally:
+            for spill in spills:
+                spill.delete()
 
     def _pass(
-        self, stream: Iterable[pa.Table], ops: list[tuple[int, Op]], folds: list[Fold], context: Context, dropped: Dropped
+        self,
+        stream: Iterable[pa.Table],
+        ops: list[tuple[int, Op]],
+        folds: list[Fold],
+        context: Context,
+        dropped: Dropped,
     ) -> Iterator[_Result]:
-        states = [op.setup(context) for _, op in ops]
+        ready = [(place, op, op.setup(context)) for place, op in ops]
+        folding = [(fold, fold.setup(context)) for fold in folds]
 
         def work(batch: pa.Table) -> _Result:
-            return _apply(batch, ops, states, folds)
+            return _apply(batch, ready, folding)
 
         for result in ordered_map(work, rebatch(stream, self.batch_bytes), self.threads):
             for place, rows_in, rows_out in result.seen:
@@ -129,16 +141,16 @@ def _passes(plan: Sequence[Op | Fold]) -> Iterator[tuple[list[tuple[int, Op]], l
     yield ops, []
 
 
-def _apply(batch: pa.Table, ops: list[tuple[int, Op]], states: list[Any], folds: list[Fold]) -> _Result:
+def _apply(batch: pa.Table, ops: list[tuple[int, Op, Any]], folds: list[tuple[Fold, Any]]) -> _Result:
     dropped, seen = [], []
-    for (place, op), state in zip(ops, states, strict=True):
+    for place, op, state in ops:
         after = conform(batch, op.apply(batch, state), op)
         kept, rejected = _part(after)
         seen.append((place, batch.num_rows, kept.num_rows))
         if rejected.num_rows:
             dropped.append((place, rejected))
         batch = kept
-    return _Result(batch, dropped, seen, [fold.partial(batch) for fold in folds])
+    return _Result(batch, dropped, seen, [fold.partial(batch, state) for fold, state in folds])
 
 
 def _part(table: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -1,8 +1,9 @@
-"""Sorting more rows than fit in memory: cut into buckets by the leading bits of the key, then each bucket sorted."""
+"""Sorting more rows than fit in memory: cut into buckets by the key's leading bits, then each one sorted."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,17 +27,21 @@ def sorted_rows(tables: Iterable[pa.Table], key: str, nbytes: int, scratch: Path
     """
     bits = max(0, int(np.ceil(np.log2(max(nbytes, 1) / BUCKET_BYTES)))) if nbytes > BUCKET_BYTES else 0
     buckets = [Spill(scratch / f"bucket-{number:04}.arrow") for number in range(1 << bits)]
-    for table in tables:
-        for number, rows in _split(table, key, bits):
-            buckets[number].write(rows)
-    for bucket in buckets:
-        bucket.close()
-        held = list(bucket.read())
-        if held:
-            table = pa.concat_tables(held).combine_chunks()
-            del held
-            yield table.take(pc.sort_indices(table, sort_keys=[(key, "ascending"), ("id", "ascending")]))
-        bucket.delete()
+    try:
+        for table in tables:
+            for number, rows in _split(table, key, bits):
+                buckets[number].write(rows)
+        for bucket in buckets:
+            bucket.close()
+            held = list(bucket.read())
+            bucket.delete()
+            if held:
+                table = pa.concat_tables(held).combine_chunks()
+                del held
+                yield table.take(pc.sort_indices(table, sort_keys=[(key, "ascending"), ("id", "ascending")]))
+    finally:
+        for bucket in buckets:
+            bucket.delete()
 
 
 def _split(table: pa.Table, key: str, bits: int) -> Iterator[tuple[int, pa.Table]]:
@@ -47,6 +52,6 @@ def _split(table: pa.Table, key: str, bits: int) -> Iterator[tuple[int, pa.Table
     order = np.argsort(numbers, kind="stable")
     moved = table.take(pa.array(order))
     starts = np.searchsorted(numbers[order], np.arange((1 << bits) + 1, dtype=np.uint64))
-    for number, (start, end) in enumerate(zip(starts, starts[1:], strict=False)):
+    for number, (start, end) in enumerate(pairwise(starts)):
         if end > start:
             yield number, moved.slice(start, end - start)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import pyarrow as pa
 
@@ -22,7 +23,9 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise StoreError("the disk is full", where=str(path), remedy="Free some space and run the command again") from error
+            raise StoreError(
+                "the disk is full", where=str(path), remedy="Free some space and run the command again"
+            ) from error
         if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise StoreError("no permission to write", where=str(path)) from error
         raise
@@ -55,10 +58,12 @@ class Spill:
                 self._writer.close()
             self._writer = None
 
-    def __enter__(self) -> Spill:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def read(self) -> Iterator[pa.Table]:
@@ -71,5 +76,6 @@ class Spill:
                 yield pa.Table.from_batches([reader.get_batch(index)])
 
     def delete(self) -> None:
-        """Removes the file."""
+        """Removes the file, whether it was ended or not."""
+        self._writer = None
         self.path.unlink(missing_ok=True)

@@ -1,27 +1,32 @@
-"""What readers hand to adapters: native rows with their numbers, and what to do with a row that cannot be used."""
+"""What readers hand to adapters: native rows with their numbers, and what becomes of a row that is no use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
 
 from tulu_data.errors import RowError, Where
 
+AS_JSON = {b"tulu_data": b"json"}
+"""The metadata of a field whose values are given as JSON text, because no Arrow type holds what they mix."""
+
 
 @dataclass(frozen=True)
 class Batch:
     """Native rows of one file, whole and in reading order.
 
-    `rows` (int64) numbers them within the source from 0, counting the rows that were set aside too; `lines` are the
-    lines of a text file they begin on (from 1), where there are lines.
+    `rows` (int64) numbers them within the source from 0, counting the rows that were set aside too; `lines`
+    are the lines of a text file they begin on (from 1), where there are lines. `position` is how many of the
+    source's `nbytes` on disk were read to come here.
     """
 
     table: pa.Table
     rows: pa.Array
     file: str
     lines: pa.Array | None = None
+    position: int = 0
 
     def where(self, index: int, column: str | None = None) -> Where:
         """The place of the row at `index` of this batch."""
@@ -45,7 +50,10 @@ OnBad = Callable[[BadRow], None]
 def stop(bad: BadRow) -> None:
     """The default: the first bad row ends the work."""
     raise RowError(
-        bad.reason, where=bad.where, expected=bad.expected, remedy="`--bad-rows skip` sets such rows aside and goes on"
+        bad.reason,
+        where=bad.where,
+        expected=bad.expected,
+        remedy="`--bad-rows skip` sets such rows aside and goes on",
     )
 
 
@@ -56,4 +64,38 @@ class SetAside:
     rows: list[BadRow] = field(default_factory=list)
 
     def __call__(self, bad: BadRow) -> None:
+        """Keep it."""
         self.rows.append(bad)
+
+
+BAD_ROWS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("file", pa.string()),
+        ("line", pa.int64()),
+        ("row", pa.int64()),
+        ("field", pa.string()),
+        ("reason", pa.string()),
+        ("expected", pa.string()),
+        ("text", pa.string()),
+    ]
+)
+"""The columns of `bad_rows.parquet`."""
+
+
+def bad_rows_table(bad_rows: Iterable[tuple[str, BadRow]]) -> pa.Table:
+    """What was set aside, and why, as `BAD_ROWS`: pairs of a source's name and a row of it."""
+    rows = [
+        {
+            "source": source,
+            "file": bad.where.file,
+            "line": bad.where.line,
+            "row": bad.where.row,
+            "field": bad.where.field,
+            "reason": bad.reason,
+            "expected": bad.expected,
+            "text": bad.text,
+        }
+        for source, bad in bad_rows
+    ]
+    return pa.Table.from_pylist(rows, schema=BAD_ROWS)

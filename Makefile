@@ -1,0 +1,57 @@
+# Everything runs in a virtual environment that is made here with pip: only Python 3.11 and make are needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CORE := $(VENV)/core.stamp
+DEV := $(VENV)/dev.stamp
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types fast slow bench docs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' Makefile
+
+demo: $(CORE)  ## decontaminate and build a small mixture, offline; the result lies in demo/
+	@$(BIN)/tulu-data demo
+
+test: lint types fast slow  ## lint, types, the fast tests, the slow tests
+
+lint: $(DEV)  ## ruff: rules and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)  ## mypy, strict
+	$(BIN)/mypy
+
+fast: $(DEV)  ## the fast tests
+	$(BIN)/pytest -q -m "not slow"
+
+slow: $(DEV)  ## the slow tests: real data, wheels, notebooks
+	$(BIN)/pytest -q -m slow
+
+bench: $(CORE)  ## measure speed and memory on a corpus of 300 MB
+	$(BIN)/python -m benchmarks
+
+docs: $(CORE)  ## write docs/cli.md and the table of operators again
+	$(BIN)/python docs/generate.py
+
+clean:  ## remove the environment and what the demo built
+	rm -rf $(VENV) demo build dist
+
+# The stamps hold what pip did, so that the second time costs nothing.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 …") \
+	  if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(CORE): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing tulu-data into $(VENV) …"
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing tulu-data and its development tools into $(VENV) …"
+	@$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $(CORE) $@

@@ -1,0 +1,86 @@
+"""Writes the pages that are made from the program: `cli.md` from its help, `catalogue.md` from its operators.
+
+`make docs` runs it; `tests/test_docs.py` fails when a page is not what this would write.
+"""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from pathlib import Path
+
+import click
+import yaml
+from pydantic.fields import FieldInfo
+
+from tulu_data.cli import cli
+from tulu_data.op import Registry, Step
+
+HERE = Path(__file__).resolve().parent
+WIDTH = 96
+
+
+def cli_page() -> str:
+    """The help of the program and of every verb."""
+    parts = ["# The command line\n", "Made by `make docs` from the program's own help.\n"]
+    for name, command in {"": cli, **cli.commands}.items():
+        title = f"tulu-data {name}".strip()
+        parts.append(f"## {title}\n\n```text\n$ {title} --help\n{help_text(name, command)}\n```\n")
+    return "\n".join(parts)
+
+
+def help_text(name: str, command: click.Command) -> str:
+    """What `--help` prints on a terminal of `WIDTH` columns."""
+    top = click.Context(cli, info_name="tulu-data", terminal_width=WIDTH, help_option_names=["-h", "--help"])
+    with click.Context(command, info_name=name, parent=top) if name else top as context:
+        return command.get_help(context).rstrip()
+
+
+def catalogue_page() -> str:
+    """Every operator that comes with the program: what it does, its settings, an example."""
+    parts = [
+        "# The operators\n",
+        "The words for `steps:` in a recipe. Made by `make docs` from the operators' own documentation;",
+        "`tulu-data operators` prints the short list. [How to add one](operators.md).\n",
+    ]
+    registry = Registry()
+    parts += [entry(registry.find(name)) for name in registry.names()]
+    return "\n".join(parts)
+
+
+def entry(step: type[Step]) -> str:
+    """The section of one operator."""
+    lines = [f"## {step.name}\n", (inspect.getdoc(step) or "").strip(), ""]
+    if step.model_fields:
+        lines += ["| setting | meaning | type | default |", "|---|---|---|---|"]
+        lines += [setting(field.alias or key, field) for key, field in step.model_fields.items()]
+        lines.append("")
+    example = step.example().model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    settings = {"op": step.name, **example}
+    shown = yaml.safe_dump(settings, default_flow_style=True, sort_keys=False, allow_unicode=True, width=9999)
+    lines += ["```yaml", f"- {shown.strip()}", "```", ""]
+    return "\n".join(lines)
+
+
+def setting(name: str, field: FieldInfo) -> str:
+    """One row of the table of settings."""
+    default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+    kind = inspect.formatannotation(field.annotation).replace("typing.", "").replace("|", "\\|")
+    return f"| `{name}` | {field.description or ''} | {kind} | {default} |"
+
+
+PAGES = {"cli.md": cli_page, "catalogue.md": catalogue_page}
+
+
+def main() -> None:
+    """Writes every page, and what README.md shows of the program."""
+    import readme  # lies beside this file
+
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")
+    with tempfile.TemporaryDirectory() as folder:
+        readme.README.write_text(readme.page(Path(folder)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

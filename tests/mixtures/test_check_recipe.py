@@ -1,0 +1,167 @@
+"""`check`: every problem at once, each with its place and its remedy, and nothing built."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import pyarrow as pa
+import pytest
+
+from tests.mixtures.places import Place, preference_rows, rlvr_rows, sft_rows
+from tulu_data.errors import RecipeError
+from tulu_data.op import Op, Registry
+from tulu_data.record import Kind
+
+
+class Reads(Op):
+    """Reads a column that nobody has."""
+
+    name: ClassVar[str] = "reads"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls()
+
+    def reads(self, kind: Kind) -> tuple[str, ...]:
+        return ("score",)
+
+    def apply(self, batch: pa.Table, state: Any) -> pa.Table:
+        return batch
+
+
+class Writes(Reads):
+    """Writes it."""
+
+    name: ClassVar[str] = "writes"
+
+    def reads(self, kind: Kind) -> tuple[str, ...]:
+        return ("id",)
+
+    def writes(self) -> pa.Schema:
+        return pa.schema([("score", pa.float64())])
+
+
+OWN = Registry({"reads": Reads, "writes": Writes})
+
+
+def test_a_sound_recipe_has_no_problems(mini: Place) -> None:
+    assert mini.problems() == []
+    assert not mini.store.exists()
+
+
+def test_every_problem_of_sources_and_steps_is_told_at_once(place: Place) -> None:
+    rows = place.jsonl("rows", sft_rows(5))
+    pairs = place.jsonl("pairs", preference_rows(5, rated=False))
+    text = f"""\
+mixture: mini
+kind: sft
+sources:
+  - {{name: gone, from: data/rowz.jsonl.gz, license: mit}}
+  - {{name: strange, from: {place.jsonl("odd", [{"colour": "red"}] * 3)}, license: mit}}
+  - {{name: pairs, from: {pairs}, license: mit}}
+  - {{name: typo, from: {rows}, adapter: mesages, license: mit}}
+  - {{name: bare, from: {rows}}}
+steps:
+  - {{op: exact_dedupe}}
+  - {{op: exact_dedup, onn: prompt}}
+  - {{list: provider_names}}
+  - {{op: reads}}
+"""
+    place.recipe(text=text)
+    told = place.problems(registry=OWN)
+    for line, part in [
+        (4, "error: mixtures/mini.yaml, line 4: source gone: data/rowz.jsonl.gz: "),
+        (
+            5,
+            "error: mixtures/mini.yaml, line 5: source strange: data/odd.jsonl.gz: no adapter knows",
+        ),
+        (
+            6,
+            "error: mixtures/mini.yaml, line 6: source pairs: data/pairs.jsonl.gz: the rows give no sft rows",
+        ),
+        (7, "error: mixtures/mini.yaml, line 7: source typo: no adapter is named 'mesages'"),
+        (8, "warning: mixtures/mini.yaml, line 8: source bare has no licence. Add `license: …`"),
+        (10, "no operator is named 'exact_dedupe'"),
+        (11, "unknown key 'onn'. Did you mean 'on'?"),
+        (12, "a step names no operator"),
+        (
+            13,
+            "operator 'reads' reads 'score': not in sft rows, nor written by an earlier step. Put the",
+        ),
+    ]:
+        assert any(f"line {line}" in t and part in t for t in told), (part, told)
+    assert len(told) == 9
+    with pytest.raises(RecipeError) as caught:
+        place.build(registry=OWN)
+    assert len(caught.value.problems) == 8
+    assert not place.store.exists()
+
+
+def test_a_column_that_an_earlier_step_writes_is_there(place: Place) -> None:
+    source = {"name": "a", "from": place.jsonl("a", sft_rows(5)), "license": "mit"}
+    place.recipe(sources=[source], steps=[{"op": "writes"}, {"op": "reads"}])
+    assert place.problems(registry=OWN) == []
+    place.recipe(sources=[source], steps=[{"op": "reads"}, {"op": "writes"}])
+    assert len(place.problems(registry=OWN)) == 1
+
+
+def test_a_count_above_what_parquet_tells_is_known_before_it_is_read(place: Place) -> None:
+    source = {"name": "a", "from": place.parquet("a", sft_rows(5)), "license": "mit", "count": 6}
+    place.recipe(sources=[source])
+    (told,) = place.problems()
+    assert told.startswith(
+        "error: mixtures/mini.yaml, line 4: source a: count 6 is above the 5 rows that exist"
+    )
+
+
+def test_a_preview_asks_for_no_more_than_there_is(place: Place) -> None:
+    source = {"name": "a", "from": place.parquet("a", sft_rows(5)), "license": "mit", "count": 6}
+    place.recipe(sources=[source])
+    assert place.build(limit=3).rows == 3
+
+
+def test_a_bad_row_at_the_beginning_is_a_warning(place: Place) -> None:
+    rows: list[Any] = sft_rows(5)
+    rows[1]["messages"] = 7
+    place.recipe(sources=[{"name": "a", "from": place.jsonl("a", rows), "license": "mit"}])
+    (told,) = place.problems()
+    assert told.startswith("warning: ")
+    assert "row 1" in told
+    assert "--bad-rows skip" in told
+
+
+def test_a_moving_revision_of_the_hub_is_a_warning(place: Place, tmp_path: Any) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / "org" / "set").mkdir(parents=True)
+    file = place.root / "mixtures" / place.parquet("a", sft_rows(5))
+    file.rename(mirror / "org" / "set" / "train.parquet")
+    place.recipe(sources=[{"name": "a", "from": "hf:org/set", "license": "mit"}])
+    told = place.problems(mirror=mirror)
+    assert any("warning" in t and "revision 'main' moves. A build resolves it to a commit" in t for t in told)
+    assert not [t for t in told if t.startswith("error")]
+
+
+def test_an_adapter_that_makes_another_kind_is_an_error(place: Place) -> None:
+    source = {"name": "a", "from": place.jsonl("a", rlvr_rows(3)), "adapter": "rlvr", "license": "mit"}
+    place.recipe(kind="preference", sources=[source])
+    (told,) = place.problems()
+    assert "adapter 'rlvr' makes no preference rows" in told
+
+
+def test_an_empty_source_is_an_error(place: Place) -> None:
+    place.recipe(sources=[{"name": "a", "from": place.jsonl("a", []), "license": "mit"}])
+    (told,) = place.problems()
+    assert told.startswith("error: mixtures/mini.yaml, line 4: source a: ")
+
+
+def test_problems_of_the_file_itself_come_alone(place: Place) -> None:
+    place.recipe(text="mixture: a\nkind: sft\nsourcez: []\n")
+    assert place.problems()[0] == (
+        "error: mixtures/mini.yaml, line 3, field sourcez: unknown key 'sourcez'. Did you mean 'sources'?"
+    )
+
+
+def test_a_licence_that_the_rows_name_is_enough(place: Place) -> None:
+    rows = [{**row, "license": "mit"} for row in sft_rows(5)]
+    place.recipe(sources=[{"name": "a", "from": place.jsonl("a", rows)}])
+    assert place.problems() == []

@@ -1,0 +1,96 @@
+"""What the verbs print: the tables of a decontamination, a build, a check, and the operators."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tulu_data.show import Side, beside, table, visible
+
+if TYPE_CHECKING:
+    from tulu_data.decontam.run import Result
+    from tulu_data.errors import Problem
+    from tulu_data.mixtures.build import BuildResult
+    from tulu_data.op import Registry
+
+ALL_CELLS = 24
+"""A table of data sets and evals longer than this shows only the pairs that matched."""
+
+MOST_SOURCES = 6
+"""Up to so many sources have a column each in the table of reasons."""
+
+
+def print_decontamination(result: Result, show: int) -> None:
+    """Some matched rows beside their items, the table of data sets and evals, and what was written where."""
+    print_findings(result, show)
+    print_cells(result.summary["cells"])
+
+
+def print_findings(result: Result, show: int) -> None:
+    """The first matched rows, each beside the item that it matched, with the shared words marked."""
+    for finding in result.findings.slice(0, show).to_pylist():
+        row, item = result.text_of(finding)
+        print(
+            visible(
+                f"{finding['eval']} {finding['item_id']}: {finding['score']:.0%} of the item is in this row"
+            )
+        )
+        beside(Side(*row), Side(*item))
+        print()
+
+
+def print_cells(cells: Sequence[dict[str, Any]]) -> None:
+    """The table of data sets and evals with the verdict on each pair."""
+    shown = cells if len(cells) <= ALL_CELLS else [cell for cell in cells if cell["matched"]]
+    columns = ("dataset", "eval", "role", "items", "matched", "percent", "verdict", "rows_flagged")
+    titles = ("data set", "eval", "role", "items", "matched", "%", "verdict", "rows flagged")
+    table(titles, [tuple(cell[column] for column in columns) for cell in shown])
+    if len(shown) < len(cells):
+        print(f"nothing matched in {len(cells) - len(shown):,} other pairs of data set and eval")
+
+
+def print_build(result: BuildResult) -> None:
+    """What was kept and dropped, and why, and where the version lies."""
+    sources = result.summary["sources"]
+    keys = ("source", "read", "selected", "kept")
+    rows = [tuple(source[key] for key in keys) for source in sources]
+    table(keys, [*rows, ("all", *(sum(row[n] for row in rows) for n in range(1, len(keys))))])
+    print_reasons(sources)
+    what = "the same rows as before" if result.reused else f"{result.rows:,} rows"
+    print(f"\n{visible(result.name)}: {what}, in {visible(str(result.path))}")
+
+
+def print_reasons(sources: Sequence[dict[str, Any]]) -> None:
+    """How many rows were dropped for which reason, by source where there are few."""
+    reasons = sorted({reason for source in sources for reason in source["dropped"]})
+    if not reasons:
+        return
+    print()
+    named = sources if len(sources) <= MOST_SOURCES else []
+    counts = [[source["dropped"].get(reason) for source in sources] for reason in reasons]
+    rows = [
+        (reason, *n[: len(named)], sum(filter(None, n))) for reason, n in zip(reasons, counts, strict=True)
+    ]
+    table(("dropped because", *(source["source"] for source in named), "all"), rows)
+
+
+def print_problems(name: str, problems: Sequence[Problem]) -> None:
+    """Every problem of a recipe on its own line, errors first."""
+    for problem in sorted(problems, key=lambda p: p.level != "error"):
+        print(visible(f"{problem.level}: {problem}"))
+    errors = sum(p.level == "error" for p in problems)
+    warnings = len(problems) - errors
+    counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]
+    print(f"{visible(name)}: {' and '.join(counts) or 'nothing wrong'}")
+
+
+def operator_rows(registry: Registry) -> list[dict[str, str]]:
+    """Every operator that a recipe can name: its word, the first line of its documentation, its settings."""
+    rows = []
+    for name in registry.names():
+        step = registry.find(name)
+        what = (inspect.getdoc(step) or "").partition("\n")[0].partition(". ")[0].rstrip(".:")
+        settings = [field.alias or key for key, field in step.model_fields.items()]
+        rows.append({"operator": name, "what": what, "settings": ", ".join(settings)})
+    return rows

@@ -1,0 +1,115 @@
+"""The training data that `decontaminate` scans: arguments, the suite's `train:` list, or the sources of recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from tulu_data.decontam.suite import Suite
+from tulu_data.document import read_document
+from tulu_data.errors import RecipeError, UsageError
+from tulu_data.sources import Source, SourceSpec, open_source
+from tulu_data.workspace import Workspace
+
+ENDINGS = (".gz", ".zst", ".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+
+
+@dataclass(frozen=True)
+class Data:
+    """One thing to scan: its name in reports, where it is, and the adapter that a recipe names for it."""
+
+    name: str
+    spec: SourceSpec
+    base: Path
+    adapter: str | None = None
+
+    def open(self, mirror: Path | None) -> Source:
+        """The source, ready to be read."""
+        return open_source(self.spec, base=self.base, mirror=mirror)
+
+
+def data_to_scan(given: Sequence[str], suite: Suite, workspace: Workspace, *, all_recipes: bool = False) -> list[Data]:
+    """What a command names, else the suite's `train:` list.
+
+    Args:
+        given: paths, globs or `hf:ORG/NAME`, from the current folder.
+        suite: whose `train:` list is taken where nothing is given.
+        workspace: whose recipes are asked for their sources.
+        all_recipes: take the sources of every recipe in the workspace.
+
+    Raises:
+        UsageError: there is nothing to scan; lists what could be.
+    """
+    if given:
+        return _named((text, Path.cwd()) for text in given)
+    if all_recipes:
+        found = list(recipe_sources(workspace))
+        if not found:
+            raise UsageError("no recipe in the workspace has a source", where=str(workspace.root / "mixtures"))
+        return found
+    if suite.train:
+        return _named((text, suite.base) for text in suite.train)
+    could = "".join(f"\n  {data.name}: {data.spec.from_}" for data in recipe_sources(workspace))
+    listing = f"\nThe recipes of this workspace have these sources (--all-recipes scans them):{could}" if could else ""
+    raise UsageError(
+        f"the command names no data to scan, and suite {suite.name} has no `train:` list",
+        remedy=f"Name files, globs or hf:ORG/NAME behind the options{listing}",
+    )
+
+
+def _named(places: Iterator[tuple[str, Path]]) -> list[Data]:
+    """Each place under the shortest name that no other has."""
+    listed = list(places)
+    names = [_short(text) for text, _ in listed]
+    out = []
+    for (text, base), name in zip(listed, names, strict=True):
+        unique = name if names.count(name) == 1 else _long(text)
+        out.append(Data(unique, SourceSpec.model_validate({"from": text}), base))
+    twice = [data.name for data in out if [d.name for d in out].count(data.name) > 1]
+    if twice:
+        raise UsageError(f"{twice[0]!r} is named twice")
+    return out
+
+
+def _short(text: str) -> str:
+    if text.startswith("hf:"):
+        return text.removeprefix("hf:").replace("/", "_")
+    name = PurePosixPath(text).name
+    while name.endswith(ENDINGS):
+        name = name[: name.rindex(".")]
+    return name.replace("*", "all") or "data"
+
+
+def _long(text: str) -> str:
+    return text.removeprefix("hf:").strip("./").replace("/", "_").replace("*", "all")
+
+
+def recipe_sources(workspace: Workspace) -> Iterator[Data]:
+    """The sources of every recipe in the workspace's own `mixtures/`, each place once."""
+    folder = workspace.root / "mixtures"
+    seen: set[tuple[str, ...]] = set()
+    for path in sorted(folder.rglob("*.yaml")):
+        try:
+            entries = read_document(path).data.get("sources")
+        except RecipeError:
+            continue  # `check` tells what is wrong with a recipe; here it has no sources
+        for entry in entries if isinstance(entries, list) else []:
+            data = _of_entry(entry, path.parent) if isinstance(entry, dict) else None
+            if data is None:
+                continue
+            key = (data.spec.model_dump_json(), str(path.parent), data.adapter or "")
+            if key not in seen:
+                seen.add(key)
+                mixture = path.relative_to(folder).with_suffix("").as_posix().replace("/", "_")
+                yield Data(f"{mixture}_{data.name}", data.spec, data.base, data.adapter)
+
+
+def _of_entry(entry: dict[str, Any], base: Path) -> Data | None:
+    place = entry.get("from")
+    if not isinstance(place, str) or place.startswith("store:"):
+        return None
+    keys = {name for name in SourceSpec.model_fields if name != "from_"} | {"from"}
+    spec = SourceSpec.model_validate({key: value for key, value in entry.items() if key in keys})
+    return Data(str(entry.get("name", _short(place))), spec, base, entry.get("adapter"))

@@ -1,0 +1,200 @@
+"""The items of a suite, read from their sources. Whatever is missing stops the run: a suite is whole or it is no suite."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tulu_data.decontam.index import Index, build_index
+from tulu_data.decontam.suite import Eval, FieldSpec, Suite
+from tulu_data.errors import SourceError, nearest
+from tulu_data.progress import Progress
+from tulu_data.sources import Batch, SourceLock, open_source
+
+
+@dataclass(frozen=True)
+class EvalItems:
+    """The items of one eval: their ids, and the texts of each field (null counts as empty)."""
+
+    eval: Eval
+    ids: list[str]
+    texts: list[list[str]]
+    lock: SourceLock
+
+
+@dataclass(frozen=True)
+class Names:
+    """The words of a suite as Arrow arrays, to be taken by number."""
+
+    eval_of: npt.NDArray[np.int32]
+    evals: pa.Array
+    roles: pa.Array
+    splits: pa.Array
+    ids: pa.Array
+    fields: pa.Array
+    first_field: npt.NDArray[np.int64]
+    """Where an eval's fields begin in `fields`."""
+
+
+@dataclass(frozen=True)
+class SuiteItems:
+    """All items of a suite, in its order, and the index that finds them."""
+
+    suite: Suite
+    evals: tuple[EvalItems, ...]
+
+    @cached_property
+    def index(self) -> Index:
+        """The searchable form (made at first use)."""
+        rows = [row for part in self.evals for row in zip(*part.texts, strict=True)]
+        return build_index(rows, self.suite.rule.ngram, self.suite.rule.threshold)
+
+    @cached_property
+    def names(self) -> Names:
+        """What each item, and each field of each item, is called."""
+        numbers = np.repeat(np.arange(len(self.evals)), [len(part.ids) for part in self.evals]).astype(np.int32)
+        widths = [len(part.eval.fields) for part in self.evals]
+        return Names(
+            numbers,
+            *(pa.array([getattr(part.eval, key) for part in self.evals], pa.string()) for key in ("name", "role", "split")),
+            pa.array([name for part in self.evals for name in part.ids], pa.string()),
+            pa.array([field.name for part in self.evals for field in part.eval.fields], pa.string()),
+            np.cumsum([0, *widths[:-1]]),
+        )
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """The number of each eval's first item."""
+        return np.cumsum([0, *(len(part.ids) for part in self.evals)]).tolist()  # type: ignore[no-any-return]
+
+    def place(self, item: int) -> tuple[EvalItems, int]:
+        """The eval of an item, and the item's number in it."""
+        number = int(np.searchsorted(self.starts, item, side="right")) - 1
+        return self.evals[number], item - self.starts[number]
+
+    def unchecked(self, part: EvalItems) -> int:
+        """How many items of an eval have no token in any field, so that nothing can match them."""
+        start = self.starts[self.evals.index(part)]
+        fields = np.diff(self.index.fields.item_offsets)[start : start + len(part.ids)]
+        return int((fields == 0).sum())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the rule, and of every eval's name, ids and texts."""
+        digest = sha256(self.suite.rule.model_dump_json().encode())
+        for part in self.evals:
+            for text in (part.eval.name, part.eval.role, *part.ids, *(t for texts in part.texts for t in texts)):
+                digest.update(f"{len(text.encode())}:{text}".encode())
+        return digest.hexdigest()
+
+
+def read_items(suite: Suite, *, mirror: Path | None = None, progress: Progress | None = None) -> SuiteItems:
+    """Reads every eval of a suite.
+
+    Raises:
+        SourceError: an eval cannot be read, lacks a field, has a row without the text that a pattern wants, or has
+            another number of rows than the suite says.
+    """
+    (progress or Progress()).say(f"reading the {len(suite.evals)} evals of suite {suite.name}")
+    with ThreadPoolExecutor(4) as pool:
+        parts = [pool.submit(read_eval, e, suite.base, mirror) for e in suite.evals]
+        return SuiteItems(suite, tuple(part.result() for part in parts))
+
+
+def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
+    """Reads one eval; see `read_items`."""
+    source = open_source(entry.spec(), base=base, mirror=mirror)
+    ids: list[str] = []
+    texts: list[list[str]] = [[] for _ in entry.fields]
+    for batch in _first(source.batches(), entry.first):
+        ids += _ids(entry, batch)
+        for column, field in zip(texts, entry.fields, strict=True):
+            column += _texts(entry, field, batch)
+    if entry.rows is not None and len(ids) != entry.rows:
+        raise SourceError(
+            f"eval {entry.name!r} has {len(ids):,} rows", where=entry.from_, expected=f"{entry.rows:,}, as the suite says"
+        )
+    for column, field in zip(texts, entry.fields, strict=True):
+        if not any(column):
+            raise SourceError(f"eval {entry.name!r}: field {field.name!r} is empty in every row", where=entry.from_)
+    return EvalItems(entry, _unlike(ids), texts, source.lock())
+
+
+def _unlike(ids: list[str]) -> list[str]:
+    """The ids, those that repeat told apart as `id~1`, `id~2`: upstream ids are never relied upon."""
+    if len(set(ids)) == len(ids):
+        return ids
+    seen: Counter[str] = Counter()
+    out = []
+    for name in ids:
+        out.append(f"{name}~{seen[name]}" if seen[name] else name)
+        seen[name] += 1
+    return out
+
+
+def _first(batches: Iterator[Batch], most: int | None) -> Iterator[Batch]:
+    """Only the first `most` rows of each file or config."""
+    seen: dict[str, int] = {}
+    for batch in batches:
+        left = batch.table.num_rows if most is None else max(0, most - seen.get(batch.file, 0))
+        seen[batch.file] = seen.get(batch.file, 0) + batch.table.num_rows
+        if left:
+            yield Batch(batch.table.slice(0, left), batch.rows.slice(0, left), batch.file)
+
+
+def _ids(entry: Eval, batch: Batch) -> Sequence[str]:
+    if entry.id is None:
+        return [str(row) for row in batch.rows.to_pylist()]
+    return [str(value) for value in _column(entry, entry.id, batch).to_pylist()]
+
+
+def _texts(entry: Eval, field: FieldSpec, batch: Batch) -> list[str]:
+    values = _column(entry, field.column, batch).to_pylist()
+    for row, value in enumerate(values):
+        if value is not None and not isinstance(value, str):
+            raise SourceError(
+                f"eval {entry.name!r}: the field is no text but {type(value).__name__}",
+                where=batch.where(row, field.column), expected="a column of text, or a dotted path to one",
+            )  # fmt: skip
+    if field.pattern is None:
+        return [value or "" for value in values]
+    found = [re.search(field.pattern, value or "") for value in values]
+    for row, hit in enumerate(found):
+        if hit is None:
+            raise SourceError(
+                f"eval {entry.name!r}: the text of field {field.name!r} does not fit its pattern",
+                where=batch.where(row, field.column), expected=field.pattern,
+            )  # fmt: skip
+    return [hit.group(1) or "" for hit in found if hit]
+
+
+def _column(entry: Eval, path: str, batch: Batch) -> Any:
+    """A column of the batch, or the part of a struct column that a dotted path names."""
+    table = batch.table
+    if path in table.column_names:
+        return table[path]
+    head, *rest = path.split(".")
+    if head in table.column_names:
+        column = table[head]
+        for part in rest:
+            if not pa.types.is_struct(column.type) or column.type.get_field_index(part) < 0:
+                break
+            column = pc.struct_field(column, part)
+        else:
+            return column
+    raise SourceError(
+        f"eval {entry.name!r} has no field {path!r}", where=batch.file,
+        expected=f"one of: {', '.join(table.column_names)}", nearest=nearest(path, table.column_names),
+    )  # fmt: skip

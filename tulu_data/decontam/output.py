@@ -1,0 +1,92 @@
+"""What `decontaminate` writes: Parquet files that keep every native column, in a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tulu_data.engine.spill import disk_errors
+from tulu_data.errors import StoreError
+
+
+@contextmanager
+def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
+    """A folder beside `out` to write into; it takes the place of `out` at the end, and vanishes if anything fails.
+
+    Raises:
+        StoreError: `out` exists and `force` is not given, or is a file, or its parent cannot be written.
+    """
+    if out.exists() and not force:
+        raise StoreError("exists already", where=str(out), remedy="--force replaces it, --out names another folder")
+    if out.exists() and not out.is_dir():
+        raise StoreError("is a file, not a folder", where=str(out))
+    aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    with disk_errors(out):
+        aside.mkdir(parents=True)
+        try:
+            yield aside
+            old = out.with_name(f".{out.name}.{os.getpid()}.old")
+            if out.exists():
+                out.rename(old)
+            aside.rename(out)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+class NativeWriter:
+    """A Parquet file of native rows whose columns may grow: a later batch of a JSON file can know more of them.
+
+    Rows are written as they come; where the columns changed on the way, the parts are written again as one file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows = 0
+        self._parts: list[Path] = []
+        self._schema: pa.Schema | None = None
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Appends rows."""
+        if self._writer is None or table.schema != self._schema:
+            self._finish_part()
+            self._parts.append(self.path.with_name(f".{self.path.name}.{len(self._parts)}"))
+            self._schema = table.schema
+            self._writer = pq.ParquetWriter(self._parts[-1], table.schema, compression="zstd", compression_level=1)
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+
+    def _finish_part(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def close(self) -> None:
+        """Ends the file; nothing is left where no row came."""
+        self._finish_part()
+        if len(self._parts) == 1:
+            self._parts[0].rename(self.path)
+        elif self._parts:
+            self._join()
+
+    def _join(self) -> None:
+        files = [pq.ParquetFile(part) for part in self._parts]
+        schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive")
+        with pq.ParquetWriter(self.path, schema, compression="zstd", compression_level=1) as writer:
+            for file in files:
+                for batch in file.iter_batches():
+                    table = pa.Table.from_batches([batch])
+                    missing = [f for f in schema if f.name not in table.column_names]
+                    for f in missing:
+                        table = table.append_column(f, pa.nulls(table.num_rows, f.type))
+                    writer.write_table(table.select(schema.names).cast(schema))
+        for part, file in zip(self._parts, files, strict=True):
+            file.close()
+            part.unlink()

@@ -1,0 +1,360 @@
+"""`decontaminate`: scans training data for the items of a suite, and writes it without the rows that repeat them.
+
+    out/
+      clean/NAME.parquet      the rows that stay, with all their native columns
+      dropped/NAME.parquet    the rows that matched, with a verdict
+      matches.parquet         one row per finding, with the evidence
+      bad_rows.parquet        rows that could not be used, where they were skipped
+      summary.json            every dataset against every eval
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+import tulu_data
+from tulu_data.decontam.data import Data, data_to_scan
+from tulu_data.decontam.evidence import MATCHES, explode, findings_of
+from tulu_data.decontam.items import SuiteItems
+from tulu_data.decontam.output import NativeWriter, new_folder
+from tulu_data.decontam.policy import Cell, cells
+from tulu_data.decontam.step import items_of
+from tulu_data.decontam.suite import load_suite
+from tulu_data.engine import BATCH_BYTES, ordered_map
+from tulu_data.errors import UsageError, nearest
+from tulu_data.progress import Progress
+from tulu_data.record import ROLES, VERDICT, Kind, content_hashes, row_ids
+from tulu_data.sources import BadRow, Batch, SetAside, stop
+from tulu_data.sources.adapters import Adapter, adapt, detect, get
+from tulu_data.sources.batch import bad_rows_table
+from tulu_data.turns import one_chunk
+from tulu_data.workspace import Workspace
+
+MATCHED = 3
+"""Exit status where something matched."""
+
+SHOWN = 1000
+"""So many flagged rows stay in memory, for those who want to see a finding beside its row."""
+
+
+class Passage(NamedTuple):
+    """One side of a finding: a text with its marked characters."""
+
+    title: str
+    text: str
+    spans: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was found, and what was written."""
+
+    summary: dict[str, Any]
+    findings: pa.Table
+    """The columns of `matches.parquet`."""
+    out: Path
+    _suite: SuiteItems
+    _rows: dict[str, dict[str, Any]]
+
+    @property
+    def exit_status(self) -> int:
+        """0 where nothing matched, else 3."""
+        return MATCHED if self.findings.num_rows else 0
+
+    def text_of(self, finding: dict[str, Any]) -> tuple[Passage, Passage]:
+        """A finding's two sides: the message of the training row, and the field of the evaluation item, most matched.
+
+        Raises:
+            KeyError: the row is not among the first flagged ones, whose text was kept.
+        """
+        row = self._rows[finding["row_id"]]
+        places: dict[tuple[str, int], list[tuple[int, int]]] = {}
+        for span in finding["train_spans"]:
+            places.setdefault((span["column"], span["message"]), []).append((span["start"], span["end"]))
+        (column, number), spans = max(places.items(), key=lambda place: sum(b - a for a, b in place[1]))
+        value = row[column]
+        text = value if isinstance(value, str) else value[number]["content"]
+        speaker = column if isinstance(value, str) else f"{value[number]['role']} message {number}"
+        title = f"{finding['dataset']} row {row['row']}, {speaker}"
+        return Passage(title, text, spans), self._item(finding)
+
+    def _item(self, finding: dict[str, Any]) -> Passage:
+        fields: dict[str, list[tuple[int, int]]] = {}
+        for span in finding["item_spans"]:
+            fields.setdefault(span["field"], []).append((span["start"], span["end"]))
+        name, spans = max(fields.items(), key=lambda f: sum(b - a for a, b in f[1]))
+        part = next(part for part in self._suite.evals if part.eval.name == finding["eval"])
+        slot = [f.name for f in part.eval.fields].index(name)
+        return Passage(f"{finding['eval']} item {finding['item_id']}, {name}", part.texts[slot][part.ids.index(finding["item_id"])], spans)
+
+
+@dataclass
+class _Scanned:
+    """One dataset, scanned."""
+
+    data: Data
+    rows: int = 0
+    kept: int = 0
+    matches: list[pa.Table] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One batch, scanned."""
+
+    clean: pa.Table
+    flagged: pa.Table
+    adapted: pa.Table
+    findings: pa.Array
+    bad: list[BadRow]
+    position: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class _Run:
+    suite: SuiteItems
+    roles: tuple[str, ...] | None
+    mirror: Path | None
+    threads: int
+    skip_bad: bool
+    progress: Progress
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def decontaminate(
+    against: str | Path,
+    data: Sequence[str] = (),
+    *,
+    out: Path | None = None,
+    roles: str | Sequence[str] = "user",
+    rule: str | None = None,
+    all_recipes: bool = False,
+    workspace: Workspace | None = None,
+    mirror: Path | None = None,
+    threads: int | None = None,
+    bad_rows: Literal["stop", "skip"] = "stop",
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Scan training data for the items of an evaluation suite, and write it without the rows that repeat them.
+
+    Args:
+        against: a suite, by name or as a path to a .yaml file.
+        data: paths, globs or `hf:ORG/NAME`; the suite's `train:` list if empty.
+        out: a new folder for the results; `decontaminated/SUITE` unless given.
+        roles: whose messages are looked at: `user`, `all`, or a list of roles.
+        rule: a preset that wins over the suite's own rule.
+        all_recipes: scan the sources of every recipe in the workspace.
+        workspace: where names are looked up; the current folder unless given.
+        mirror: a folder that stands in for the Hugging Face Hub.
+        threads: how many to use; as many as there are cores unless given.
+        bad_rows: whether a row that cannot be used stops the run, or is set aside in `bad_rows.parquet`.
+        force: replace an existing `out`.
+        progress: who is told how far the work is.
+
+    Raises:
+        UsageError: a name or role does not exist, or there is nothing to scan.
+        RecipeError: the suite is wrong.
+        SourceError: an eval or a dataset cannot be read, or an eval is not as the suite says.
+        RowError: a row cannot be used, and `bad_rows` is `stop`.
+        StoreError: `out` exists, or the disk is full.
+    """
+    workspace, progress = workspace or Workspace.here(), progress or Progress()
+    suite = load_suite(against, workspace, base=Path.cwd(), rule=rule)
+    wanted = role_list(roles)
+    scans = data_to_scan(data, suite, workspace, all_recipes=all_recipes)
+    out = out or Path("decontaminated") / suite.name
+    with new_folder(out, force=force) as folder:
+        opened = [(item, item.open(mirror)) for item in scans]  # what is missing is told before the long work
+        for name in ("clean", "dropped"):
+            (folder / name).mkdir()
+        tell_first_compilation(progress)
+        items = items_of(suite, mirror)
+        run = _Run(items, wanted, mirror, threads or os.cpu_count() or 1, bad_rows == "skip", progress)
+        scanned = [_scan(run, item, source, folder) for item, source in opened]
+        matches = pa.concat_tables([MATCHES.empty_table(), *(t for s in scanned for t in s.matches)])
+        pq.write_table(matches, folder / "matches.parquet", compression="zstd")
+        told = [(s.data.name, bad) for s in scanned for bad in s.bad]
+        if run.skip_bad:
+            pq.write_table(bad_rows_table(told), folder / "bad_rows.parquet", compression="zstd")
+        table = cells(matches, [s.data.name for s in scanned], items)
+        summary = _summary(run, scanned, matches, table, out)
+        (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Result(summary, matches, out, items, run.shown)
+
+
+def role_list(roles: str | Sequence[str]) -> tuple[str, ...] | None:
+    """The roles to look at; None for everyone's.
+
+    >>> role_list("user"), role_list("all"), role_list(["user", "assistant"])
+    (('user',), None, ('user', 'assistant'))
+    """
+    if roles == "all":
+        return None
+    listed = (roles,) if isinstance(roles, str) else tuple(roles)
+    for role in listed:
+        if role not in ROLES:
+            known = ("all", *ROLES)
+            raise UsageError(f"no role is named {role!r}", expected=f"one of: {', '.join(known)}", nearest=nearest(role, known))
+    return listed
+
+
+def tell_first_compilation(progress: Progress) -> None:
+    """Says that the kernels are compiled now, where no earlier run has left them in the cache."""
+    from tulu_data.decontam import _kernels
+
+    if not _kernels.scan.stats.cache_path or not any(Path(_kernels.scan.stats.cache_path).glob("_kernels.scan-*.nbi")):
+        progress.say("compiling the matching kernels; this happens once and takes about half a minute")
+
+
+def _scan(run: _Run, data: Data, source: Any, folder: Path) -> _Scanned:
+    """Scans one dataset and writes its clean and its dropped rows."""
+    done, seen = _Scanned(data), Counter[bytes]()
+    unreadable = SetAside()
+    batches = source.batches(on_bad=unreadable if run.skip_bad else stop, batch_bytes=BATCH_BYTES)
+    work = _Worker(run, data)
+    with (
+        _writer(folder / "clean" / f"{data.name}.parquet") as clean,
+        _writer(folder / "dropped" / f"{data.name}.parquet") as dropped,
+        run.progress.task(f"scan {data.name}", source.nbytes) as task,
+    ):
+        for piece in ordered_map(work, work.first_seen(batches), run.threads):
+            clean.write(piece.clean)
+            done.rows += piece.rows
+            done.kept += piece.clean.num_rows
+            done.bad += piece.bad
+            if piece.flagged.num_rows:
+                dropped.write(piece.flagged)
+                done.matches.append(_identified(run, data, piece, work.kind, seen))
+            task.advance(max(0, piece.position - task.done))
+    done.bad = sorted([*unreadable.rows, *done.bad], key=lambda bad: bad.where.row or 0)
+    return done
+
+
+@contextmanager
+def _writer(path: Path) -> Iterator[NativeWriter]:
+    writer = NativeWriter(path)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+class _Worker:
+    """Adapts and scans the batches of one dataset; the first one tells its shape."""
+
+    def __init__(self, run: _Run, data: Data) -> None:
+        self.run, self.data = run, data
+        self.adapter: Adapter | None = get(data.adapter) if data.adapter else None
+
+    @property
+    def kind(self) -> Kind:
+        """What the rows are: the adapter's natural kind."""
+        assert self.adapter is not None
+        return self.adapter.kinds[0]
+
+    def first_seen(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches as they are, the adapter chosen by the first."""
+        for batch in batches:
+            if self.adapter is None:
+                self.adapter = detect(batch.table, where=self.data.spec.from_)
+            yield batch
+
+    def __call__(self, batch: Batch) -> _Piece:
+        """Scans one batch; runs in a thread."""
+        assert self.adapter is not None
+        aside = SetAside()
+        rows = adapt(batch, self.adapter, self.kind, on_bad=aside if self.run.skip_bad else stop).rows
+        findings = findings_of(rows, self.kind, self.run.roles, self.run.suite)
+        hit = pc.is_valid(findings)
+        native = _without_bad(batch, rows)
+        flagged = native.filter(hit)
+        first = pc.struct_field(pc.list_element(findings.filter(hit), 0), "eval")
+        flagged = flagged.append_column(VERDICT, pc.binary_join_element_wise("decontaminate", first, ":"))
+        clean = native if not flagged.num_rows else native.filter(pc.invert(hit))
+        return _Piece(clean, flagged, rows.filter(hit), findings.filter(hit), aside.rows, batch.position, native.num_rows)
+
+
+def _without_bad(batch: Batch, rows: pa.Table) -> pa.Table:
+    """The native rows that the adapter could use."""
+    if rows.num_rows == batch.table.num_rows:
+        return batch.table
+    return batch.table.filter(pc.is_in(batch.rows, one_chunk(rows["row"])))
+
+
+def _identified(run: _Run, data: Data, piece: _Piece, kind: Kind, seen: Counter[bytes]) -> pa.Table:
+    """The findings of a batch with the ids of their rows.
+
+    Rows of equal content have equal findings, so counting occurrences among the flagged rows counts them all.
+    """
+    hashes = content_hashes(piece.adapted, kind)
+    occurrences = []
+    for digest in hashes.to_pylist():
+        occurrences.append(seen[digest])
+        seen[digest] += 1
+    ids = row_ids(data.name, hashes, pa.array(occurrences, pa.int64()))
+    for number in range(min(len(ids), SHOWN - len(run.shown))):
+        run.shown[ids[number].as_py()] = piece.adapted.slice(number, 1).to_pylist()[0]
+    names = pa.array([data.name] * len(ids), pa.string())
+    return explode(names, one_chunk(piece.adapted["upstream_id"]), ids, piece.findings)
+
+
+def _summary(run: _Run, scanned: list[_Scanned], matches: pa.Table, table: list[Cell], out: Path) -> dict[str, Any]:
+    """What `summary.json` says, and `--json` prints."""
+    suite = run.suite
+    return {
+        "suite": suite.suite.name,
+        "rule": suite.suite.rule.model_dump(),
+        "roles": "all" if run.roles is None else list(run.roles),
+        "tulu_data": tulu_data.__version__,
+        "out": str(out),
+        "datasets": [
+            {
+                "dataset": s.data.name,
+                "from": s.data.spec.from_,
+                "rows": s.rows,
+                "kept": s.kept,
+                "dropped": s.rows - s.kept,
+                "bad": len(s.bad),
+            }
+            for s in scanned
+        ],
+        "evals": [
+            {
+                "eval": part.eval.name,
+                "role": part.eval.role,
+                "from": part.eval.from_,
+                "revision": part.lock.revision,
+                "split": part.eval.split,
+                "items": len(part.ids),
+                "unchecked": suite.unchecked(part),
+            }
+            for part in suite.evals
+        ],
+        "cells": [
+            {
+                "dataset": cell.dataset,
+                "eval": cell.eval,
+                "role": cell.role,
+                "items": cell.items,
+                "matched": cell.matched,
+                "percent": round(cell.percent, 2),
+                "verdict": "contaminated" if cell.contaminated else "matches" if cell.matched else "no match",
+                "rows_flagged": cell.rows,
+            }
+            for cell in table
+        ],
+    }

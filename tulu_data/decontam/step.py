@@ -1,0 +1,231 @@
+"""`decontaminate`: the step that finds the rows which repeat evaluation items, and rejects them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, ClassVar, Literal, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, PrivateAttr
+
+from tulu_data.decontam.evidence import FINDING, MATCHES, explode, findings_of, scanned_columns
+from tulu_data.decontam.items import SuiteItems, read_items
+from tulu_data.decontam.policy import Cell, cells
+from tulu_data.decontam.suite import Suite, load_suite
+from tulu_data.errors import PolicyError
+from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Step, verdicts
+from tulu_data.record import ROLES, Kind
+from tulu_data.turns import one_chunk
+from tulu_data.workspace import Workspace
+
+FINDINGS_FIELD = pa.field("matches", pa.list_(FINDING))
+
+_read: dict[tuple[str, str, str], SuiteItems] = {}
+_reading = Lock()
+
+
+def items_of(suite: Suite, mirror: Path | None) -> SuiteItems:
+    """The items of a suite, read once per process: several operators of one plan look at them."""
+    key = (str(suite.document.file.resolve()), suite.rule.model_dump_json(), str(mirror))
+    with _reading:
+        if key not in _read:
+            _read.clear()
+            _read[key] = read_items(suite, mirror=mirror)
+        return _read[key]
+
+
+class _OfSuite(Step):
+    """What the parts of the step share: the suite they name, found from where the recipe lies."""
+
+    suite: str = Field(description="A suite of `decontam/`, or a path to a .yaml file.")
+    rule: str | None = Field(default=None, description="A preset that wins over the suite's own rule.")
+
+    _from: tuple[Workspace, Path] | None = PrivateAttr(default=None)
+
+    def bind(self, workspace: Workspace, base: Path) -> Self:
+        """The step with its suite looked up from the recipe's folder."""
+        bound = self.model_copy()
+        bound._from = (workspace, base)
+        return bound
+
+    def _load(self) -> Suite:
+        workspace, base = self._from or (Workspace.here(), None)
+        return load_suite(self.suite, workspace, base=base, rule=self.rule)
+
+    def content(self) -> str:
+        """A hash of the suite's rule and items."""
+        suite = self._load()
+        for (file, rule, _), items in _read.items():
+            if (file, rule) == (str(suite.document.file.resolve()), suite.rule.model_dump_json()):
+                return items.fingerprint
+        return items_of(suite, None).fingerprint
+
+    def _part(self, part: _OfSuite) -> Any:
+        part._from = self._from
+        return part
+
+
+class Decontaminate(_OfSuite):
+    """Rejects every row that repeats an item of an evaluation suite, by the suite's rule.
+
+    Looked at are the messages of the chosen roles; of a preference row the prompt and both sides. The column
+    `matches` holds the evidence of each row: eval, item, scores, and the matching characters on both sides. A source
+    that matches more than 2 % of an eval's items is contaminated; if the eval is unseen, `on_unseen` decides: `stop`
+    ends the build, `rows` drops the matched rows and goes on, `drop` drops the whole source.
+
+        - {op: decontaminate, suite: tulu3, roles: [user], on_unseen: rows}
+
+        a  user "Janet's ducks lay 16 eggs per day. …"   ->  decontaminate:gsm8k
+    """
+
+    name: ClassVar[str] = "decontaminate"
+
+    roles: tuple[Literal["system", "user", "assistant", "tool"], ...] | Literal["all"] = Field(
+        default=("user",), description="Whose messages are looked at: a list, or `all`."
+    )
+    on_unseen: Literal["stop", "rows", "drop"] = Field(
+        default="stop", description="What a contaminated source means for an unseen eval."
+    )
+
+    @classmethod
+    def example(cls) -> Self:
+        """The bundled sample suite."""
+        return cls(suite="sample", on_unseen="rows")
+
+    def plan(self) -> Sequence[Op | Fold]:
+        """Find the matches, gather them all, then reject."""
+        roles = ROLES if self.roles == "all" else self.roles
+        return (
+            self._part(FindMatches(suite=self.suite, rule=self.rule, roles=roles)),
+            GatherMatches(),
+            self._part(RejectMatches(suite=self.suite, rule=self.rule, on_unseen=self.on_unseen)),
+        )
+
+
+class FindMatches(_OfSuite, Op):
+    """Adds the column `matches`: for each row the list of its findings."""
+
+    name: ClassVar[str] = "find_matches"
+
+    roles: tuple[str, ...]
+
+    @classmethod
+    def example(cls) -> Self:
+        """The bundled sample suite, user turns."""
+        return cls(suite="sample", roles=("user",))
+
+    def reads(self, kind: Kind) -> tuple[str, ...]:
+        """The texts that are looked at."""
+        return scanned_columns(kind)
+
+    def writes(self) -> pa.Schema:
+        """The findings."""
+        return pa.schema([FINDINGS_FIELD])
+
+    def setup(self, context: Context) -> tuple[Kind, SuiteItems]:
+        """Reads and indexes the suite."""
+        items = items_of(self._load(), context.mirror)
+        _ = items.index
+        return context.kind, items
+
+    def apply(self, batch: pa.Table, state: tuple[Kind, SuiteItems]) -> pa.Table:
+        """The batch with its findings."""
+        kind, items = state
+        found = findings_of(batch, kind, None if set(self.roles) >= set(ROLES) else self.roles, items)
+        if FINDINGS_FIELD.name in batch.column_names:
+            batch = batch.drop_columns(FINDINGS_FIELD.name)
+        return batch.append_column(FINDINGS_FIELD, found)
+
+
+class GatherMatches(Fold):
+    """All findings of all rows: `matches.parquet`."""
+
+    name: ClassVar[str] = "matches"
+
+    @classmethod
+    def example(cls) -> Self:
+        """It has no settings."""
+        return cls()
+
+    def reads(self, kind: Kind) -> tuple[str, ...]:  # noqa: ARG002
+        """The findings, and whose they are."""
+        return ("id", "source", "upstream_id", FINDINGS_FIELD.name)
+
+    def partial(self, batch: pa.Table, state: None) -> pa.Table:  # noqa: ARG002
+        """The findings of one batch, one row each."""
+        return explode(*(one_chunk(batch[name]) for name in ("source", "upstream_id", "id", FINDINGS_FIELD.name)))
+
+    def nothing(self) -> pa.Table:
+        """No findings."""
+        return MATCHES.empty_table()
+
+    def finish(self, partials: pa.Table) -> pa.Table:
+        """They are in row order already."""
+        return partials
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Which sources go as a whole, and for which eval's sake."""
+
+    sources: dict[str, str]
+
+
+class RejectMatches(_OfSuite, Op):
+    """Rejects the rows with findings, and applies the policy for unseen evals."""
+
+    name: ClassVar[str] = Decontaminate.name
+
+    on_unseen: Literal["stop", "rows", "drop"]
+
+    @classmethod
+    def example(cls) -> Self:
+        """Matched rows drop."""
+        return cls(suite="sample", on_unseen="rows")
+
+    def reads(self, kind: Kind) -> tuple[str, ...]:  # noqa: ARG002
+        """The findings, and whose they are."""
+        return ("source", FINDINGS_FIELD.name)
+
+    def setup(self, context: Context) -> Rejection:
+        """Applies the policy to all matches.
+
+        Raises:
+            PolicyError: a source is contaminated by an unseen eval, and `on_unseen` is `stop`.
+        """
+        if self.on_unseen == "rows":
+            return Rejection({})
+        matches = context.artifact(GatherMatches.name)
+        sources = pc.unique(matches["dataset"]).to_pylist()
+        table = cells(matches, sources, items_of(self._load(), context.mirror))
+        over = [cell for cell in table if cell.contaminated and cell.role == "unseen"]
+        if over and self.on_unseen == "stop":
+            raise _contaminated(over)
+        return Rejection({cell.dataset: cell.eval for cell in reversed(over)})
+
+    def apply(self, batch: pa.Table, state: Rejection) -> pa.Table:
+        """Verdicts: `decontaminate:EVAL` for a matched row, `decontaminate:dataset:EVAL` for a whole source."""
+        findings = one_chunk(batch[FINDINGS_FIELD.name])
+        first = pc.list_element(pc.if_else(pc.equal(pc.list_value_length(findings), 0), pa.scalar(None, findings.type), findings), 0)
+        reason = pc.binary_join_element_wise(self.name, pc.struct_field(first, "eval"), ":")
+        batch = verdicts(batch, pc.is_valid(reason), reason)
+        for source, eval_ in state.sources.items():
+            batch = verdicts(batch, pc.equal(batch["source"], source), f"{self.name}:dataset:{eval_}")
+        return batch
+
+    def writes(self) -> pa.Schema:
+        """The verdict."""
+        return pa.schema([VERDICT_FIELD])
+
+
+def _contaminated(over: list[Cell]) -> PolicyError:
+    told = "; ".join(f"{c.dataset} matches {c.matched:,} of {c.items:,} items of {c.eval} ({c.percent:.1f} %)" for c in over)
+    return PolicyError(
+        f"contaminated by an unseen eval: {told}",
+        remedy="Leave the source out, or say in the recipe `decontaminate: {suite: …, on_unseen: rows}` to drop the matched "
+        "rows, or `on_unseen: drop` to drop the whole source",
+    )

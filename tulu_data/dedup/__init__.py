@@ -1,0 +1,1 @@
+"""Finding rows that say the same."""

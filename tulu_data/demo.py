@@ -1,0 +1,33 @@
+"""The main job on the sample that comes with the program: decontaminate it, then build a mixture from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tulu_data
+from tulu_data.cli_tables import print_build, print_cells, print_findings
+from tulu_data.progress import for_terminal
+from tulu_data.show import visible
+from tulu_data.workspace import Workspace, shipped
+
+SUITE = "sample"
+MIXTURE = "sft_mini"
+
+
+def run(folder: Path) -> None:
+    """Decontaminates the sample into `folder/clean` and builds the mixture into `folder/store`."""
+    workspace, progress = Workspace(shipped()), for_terminal()
+    clean, store = folder / "clean", folder / "store"
+    print(f"$ tulu-data decontaminate --against {SUITE} --out {visible(str(clean))}\n")
+    found = tulu_data.decontaminate(SUITE, out=clean, force=True, workspace=workspace, progress=progress)
+    print_findings(found, 1)
+    print_cells(found.summary["cells"])
+    print(f"\ncleaned data, dropped rows and all matches: {visible(str(clean))}\n")
+    print(f"$ tulu-data build-mixture {MIXTURE} --store {visible(str(store))}\n")
+    print_build(tulu_data.build(MIXTURE, store=store, workspace=workspace, progress=progress))
+    print(
+        "\nNow type:\n"
+        f"  tulu-data operators                        what a recipe's steps can do\n"
+        f"  tulu-data init my-data                     a workspace of your own, with a suite and a recipe\n"
+        f'  python -c \'import tulu_data; print(tulu_data.connect("{store}").sql("from {MIXTURE} limit 5"))\''
+    )

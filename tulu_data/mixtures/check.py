@@ -1,0 +1,250 @@
+"""`check`: everything that is wrong with a recipe, before anything runs.
+
+Each source is opened and its first rows are read, so a problem that shows there is told here; what only the
+whole source can show (a bad row far behind, too few rows in a file that tells no length) a build finds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from tulu_data.errors import Problem, RecipeError, SourceError, TuluDataError, Where
+from tulu_data.mixtures.recipe import Recipe, SourceAt, StepAt, load_recipe
+from tulu_data.mixtures.store import resolver
+from tulu_data.op import Context, Fold, Op, Registry, Step
+from tulu_data.record import Kind, working_schema
+from tulu_data.sources import BadRow, Batch, SetAside, Source, open_source
+from tulu_data.sources.adapters import Adapter, adapt, detect, get
+from tulu_data.sources.files import FileSource
+from tulu_data.workspace import Workspace
+
+KEY = "_key"
+"""The sort key of a row, a column while a mixture is built; columns that begin with `_` are never stored."""
+
+SAMPLE_ROWS = 200
+"""Rows of a source that `check` looks at."""
+
+_SAMPLE_BYTES = 1 << 20
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class OpenSource:
+    """A source that can be read, and the adapter that fits it."""
+
+    at: SourceAt
+    source: Source
+    adapter: Adapter
+
+
+@dataclass(frozen=True)
+class ReadyStep:
+    """A step of the recipe, made and bound, and the operators and folds it stands for."""
+
+    at: StepAt
+    step: Step
+    plan: tuple[Op | Fold, ...]
+
+
+@dataclass
+class Checked:
+    """What a build needs, and every problem on the way to it."""
+
+    recipe: Recipe | None = None
+    sources: list[OpenSource] = field(default_factory=list)
+    steps: list[ReadyStep] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    def errors(self) -> list[Problem]:
+        """The problems that stop a build."""
+        return [p for p in self.problems if p.level == "error"]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a recipe's names lead to."""
+
+    workspace: Workspace
+    store: Path
+    mirror: Path | None = None
+    registry: Registry = field(default_factory=Registry)
+
+
+def check(
+    name: str,
+    *,
+    workspace: Workspace | None = None,
+    mirror: Path | None = None,
+    registry: Registry | None = None,
+) -> list[Problem]:
+    """Every problem of the recipe `name`, with its remedy: errors that stop a build, and warnings.
+
+    Raises:
+        UsageError: no recipe has that name.
+    """
+    workspace = workspace or Workspace.here()
+    around = Surroundings(workspace, workspace.root / "store", mirror, registry or Registry())
+    return checked(name, around).problems
+
+
+def checked(name: str, around: Surroundings, *, whole: bool = True) -> Checked:
+    """The recipe with its sources opened and its steps made, and every problem that was met.
+
+    Where not the `whole` sources shall be used, counts above what exists are no problem.
+    """
+    found = Checked()
+    try:
+        found.recipe = load_recipe(name, around.workspace)
+    except RecipeError as error:
+        found.problems += error.problems
+        return found
+    found.steps = _ready_steps(found.recipe.steps, around, found.problems)
+    found.problems += _unread_columns(found.recipe.kind, found.steps)
+    context = Context(found.recipe.kind, found.recipe.seed, mirror=around.mirror)
+    found.problems += [problem for ready in found.steps for problem in _unready(ready, context)]
+    for at in found.recipe.sources:
+        try:
+            source = _open(at, found.recipe.kind, around, found.problems)
+        except TuluDataError as error:
+            found.problems += _told(error, at.where, f"source {at.entry.name}: ")
+            continue
+        found.sources.append(source)
+        rows = _rows(source.source) if whole else None
+        if rows is not None and rows < (at.entry.count or 0):
+            found.problems.append(too_few(at, rows))
+    return found
+
+
+# -- steps -------------------------------------------------------------------------------------------------
+
+
+def _ready_steps(steps: Sequence[StepAt], around: Surroundings, problems: list[Problem]) -> list[ReadyStep]:
+    ready = []
+    for at in steps:
+        try:
+            step = around.registry.make(at.settings, where=at.where).bind(around.workspace, at.base)
+            ready.append(ReadyStep(at, step, tuple(step.plan())))
+        except TuluDataError as error:
+            problems += _told(error, at.where)
+    return ready
+
+
+def _unready(ready: ReadyStep, context: Context) -> Iterator[Problem]:
+    """Why a step cannot begin: its files or its suite cannot be read. What follows a fold needs its artifact."""
+    for op in takewhile(lambda op: isinstance(op, Op), ready.plan):
+        try:
+            op.setup(context)
+        except TuluDataError as error:
+            yield from _told(error, ready.at.where)
+
+
+def _unread_columns(kind: Kind, steps: Sequence[ReadyStep]) -> Iterator[Problem]:
+    """Columns that an operator reads and that neither rows of this kind nor an earlier step have."""
+    columns = set(working_schema(kind).names)
+    for ready in steps:
+        for op in ready.plan:
+            missing = sorted(set(op.reads(kind)) - columns)
+            if missing:
+                names = ", ".join(repr(name) for name in missing)
+                remedy = "Put the step that writes it before this one" if len(missing) == 1 else ""
+                what = (
+                    f"operator {op.name!r} reads {names}: not in {kind} rows, nor written by an earlier step"
+                )
+                yield Problem(what, str(ready.at.where), remedy)
+            if isinstance(op, Op):
+                columns |= set(op.writes().names)
+
+
+# -- sources -----------------------------------------------------------------------------------------------
+
+
+def _open(at: SourceAt, kind: Kind, around: Surroundings, problems: list[Problem]) -> OpenSource:
+    entry = at.entry
+    where = str(at.where)
+    if entry.from_.startswith("hf:") and not _COMMIT.fullmatch(entry.revision or ""):
+        what = f"source {entry.name}: revision {entry.revision or 'main'!r} moves"
+        remedy = "A build resolves it to a commit and writes that to the lock; give the commit to pin it"
+        problems.append(Problem(what, where, remedy, "warning"))
+    source = open_source(entry.spec(), base=at.base, mirror=around.mirror, store=resolver(around.store))
+    sample, bad = _sample(source)
+    adapter = _adapter(at, sample, kind)
+    aside = SetAside(bad)
+    adapted = adapt(sample, adapter, kind, license=entry.license, on_bad=aside)
+    if aside.rows:
+        first = aside.rows[0]
+        what = f"source {entry.name}: {first.where}: {first.reason}"
+        remedy = "A build stops there, unless --bad-rows skip sets such rows aside"
+        problems.append(Problem(what, where, remedy, "warning"))
+    if adapted.rows["license"].null_count:
+        what = f"source {entry.name} has no licence"
+        problems.append(Problem(what, where, "Add `license: …` with its SPDX identifier", "warning"))
+    return OpenSource(at, source, adapter)
+
+
+def _sample(source: Source) -> tuple[Batch, list[BadRow]]:
+    """The first rows, and what is wrong with those among them that cannot be read."""
+    aside = SetAside()
+    batches = source.batches(on_bad=aside, batch_bytes=_SAMPLE_BYTES)
+    try:
+        batch = next((b for b in batches if b.table.num_rows), None)
+    finally:
+        close = getattr(batches, "close", None)  # a generator holds its file open until then
+        if close:
+            close()
+    if batch is None:
+        if aside.rows:
+            raise SourceError(
+                f"no row can be read; the first fault: {aside.rows[0].reason}", where=aside.rows[0].where
+            )
+        raise SourceError("there are no rows", where=source.origin)
+    return head(batch, SAMPLE_ROWS), aside.rows
+
+
+def head(batch: Batch, rows: int) -> Batch:
+    """The first rows of a batch."""
+    lines = None if batch.lines is None else batch.lines.slice(0, rows)
+    return Batch(batch.table.slice(0, rows), batch.rows.slice(0, rows), batch.file, lines, batch.position)
+
+
+def _adapter(at: SourceAt, sample: Batch, kind: Kind) -> Adapter:
+    if at.entry.adapter is None:
+        return detect(sample.table, kind=kind, where=sample.file)
+    adapter = get(at.entry.adapter)
+    if kind not in adapter.kinds:
+        kinds = ", ".join(adapter.kinds)
+        raise SourceError(
+            f"adapter {adapter.name!r} makes no {kind} rows",
+            expected=f"an adapter for {kind}; it makes {kinds}",
+        )
+    return adapter
+
+
+def too_few(at: SourceAt, rows: int) -> Problem:
+    """The problem of a count above what exists."""
+    what = f"source {at.entry.name}: count {at.entry.count:,} is above the {rows:,} rows that exist"
+    return Problem(what, str(at.where), f"Ask for at most {rows}, or leave `count` out to take them all")
+
+
+def _rows(source: Source) -> int | None:
+    """How many rows there are, where files tell it without being read."""
+    if not isinstance(source, FileSource) or any(f.path.suffix != ".parquet" for f in source.files):
+        return None
+    return sum(int(pq.read_metadata(file.path).num_rows) for file in source.files)
+
+
+def _told(error: TuluDataError, where: Where, about: str = "") -> Iterator[Problem]:
+    """An error as problems of the recipe, at the place in the recipe that led to it."""
+    if isinstance(error, RecipeError):
+        for problem in error.problems:
+            yield (
+                problem if problem.where else Problem(problem.what, str(where), problem.remedy, problem.level)
+            )
+        return
+    text = str(error).removeprefix(f"{where}: ")
+    yield Problem(f"{about}{text}", str(where))

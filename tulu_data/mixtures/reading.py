@@ -1,0 +1,155 @@
+"""Reading a source: its rows adapted, set down on disk, and hashed; then those that are chosen handed out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from tulu_data.engine import Spill, ordered_map
+from tulu_data.mixtures.check import KEY, OpenSource, head
+from tulu_data.mixtures.select import Chosen, Hashes, as_numpy
+from tulu_data.progress import Progress
+from tulu_data.record import Kind, content_hashes, working_schema
+from tulu_data.sources import BadRow, Batch, SetAside, stop
+from tulu_data.sources.adapters import adapt
+
+
+@dataclass(frozen=True)
+class ReadingRules:
+    """How the sources of one build are read."""
+
+    kind: Kind
+    scratch: Path
+    threads: int
+    batch_bytes: int
+    skip_bad: bool
+    limit: int | None
+    progress: Progress
+
+
+@dataclass
+class Loaded:
+    """A source that was read: its rows on disk, their hashes in memory."""
+
+    name: str
+    rows: Spill
+    hashes: Hashes
+    left_out: list[str] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    rows: pa.Table
+    hashes: Hashes
+    left_out: tuple[str, ...]
+    bad: list[BadRow]
+    position: int
+
+
+def read_source(source: OpenSource, number: int, rules: ReadingRules) -> Loaded:
+    """Every row of a source (or the first `limit`).
+
+    Raises:
+        SourceError: it cannot be read to its end.
+        RowError: a row cannot be used, and bad rows are not skipped.
+    """
+    entry = source.at.entry
+    unreadable = SetAside()
+
+    def work(batch: Batch) -> _Piece:
+        aside = SetAside()
+        on_bad = aside if rules.skip_bad else stop
+        adapted = adapt(batch, source.adapter, rules.kind, license=entry.license, on_bad=on_bad)
+        return _Piece(
+            adapted.rows,
+            as_numpy(content_hashes(adapted.rows, rules.kind)),
+            adapted.left_out,
+            aside.rows,
+            batch.position,
+        )
+
+    on_bad = unreadable if rules.skip_bad else stop
+    batches: Iterable[Batch] = source.source.batches(on_bad=on_bad, batch_bytes=rules.batch_bytes)
+    if rules.limit is not None:
+        batches = _first(batches, rules.limit)
+    loaded = Loaded(
+        entry.name, Spill(rules.scratch / f"source-{number:04}.arrow"), np.zeros((0, 16), np.uint8)
+    )
+    hashes = [loaded.hashes]
+    with loaded.rows, rules.progress.task(f"read {entry.name}", source.source.nbytes) as task:
+        for piece in ordered_map(work, batches, rules.threads):
+            loaded.rows.write(piece.rows)
+            hashes.append(piece.hashes)
+            loaded.bad += piece.bad
+            loaded.left_out += [name for name in piece.left_out if name not in loaded.left_out]
+            task.advance(max(0, piece.position - task.done))
+    loaded.hashes = np.concatenate(hashes)
+    loaded.left_out.sort()
+    loaded.bad = sorted(
+        [*unreadable.rows, *loaded.bad], key=lambda bad: (bad.where.row is None, bad.where.row or 0)
+    )
+    return loaded
+
+
+def _first(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
+    for batch in batches:
+        yield head(batch, rows)
+        rows -= batch.table.num_rows
+        if rows <= 0:
+            return
+
+
+def chosen_rows(loaded: Loaded, chosen: Chosen, kind: Kind) -> Iterator[pa.Table]:
+    """The rows that are taken, as operators see them, with their sort key."""
+    schema = working_schema(kind).append(pa.field(KEY, pa.uint64()))
+    start = 0
+    for table in loaded.rows.read():
+        part = slice(start, start + table.num_rows)
+        start = part.stop
+        taken = chosen.taken[part]
+        rows = table.filter(pa.array(taken))
+        if not rows.num_rows:
+            continue
+        columns = {name: rows[name] for name in rows.column_names} | {
+            "id": chosen.ids(part),
+            "source": pa.repeat(pa.scalar(loaded.name), rows.num_rows),
+            "verdict": pa.nulls(rows.num_rows, pa.string()),
+            KEY: pa.array(chosen.keys[part][taken]),
+        }
+        yield pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+def bad_rows_table(sources: Iterable[Loaded]) -> pa.Table:
+    """What was set aside, and why."""
+    schema = pa.schema(
+        [
+            ("source", pa.string()),
+            ("file", pa.string()),
+            ("line", pa.int64()),
+            ("row", pa.int64()),
+            ("field", pa.string()),
+            ("reason", pa.string()),
+            ("expected", pa.string()),
+            ("text", pa.string()),
+        ]
+    )
+    rows = [
+        {
+            "source": source.name,
+            "file": bad.where.file,
+            "line": bad.where.line,
+            "row": bad.where.row,
+            "field": bad.where.field,
+            "reason": bad.reason,
+            "expected": bad.expected,
+            "text": bad.text,
+        }
+        for source in sources
+        for bad in source.bad
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)

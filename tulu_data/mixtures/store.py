@@ -1,0 +1,255 @@
+"""The store: versions of mixtures, each a folder that appears whole or not at all.
+
+    store/mixtures/NAME/v3-5f26e7a1/     a version: its number, and the first 8 digits of the hash of its rows
+    store/previews/NAME/                 the last build with a limit
+    store/.tmp-…/                        a build under way; removed when it ends, however it ends
+
+A build that was killed leaves its folder behind; the next one removes it. Whether its process lives is told
+by the lock that it holds, not by its process number, so that builds in several containers may share a store.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tulu_data.engine.spill import disk_errors
+from tulu_data.errors import StoreError, UsageError, unknown
+
+MIXTURES = "mixtures"
+PREVIEWS = "previews"
+MANIFEST = "manifest.json"
+
+NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+"""A part of a name between slashes: never `..`, so that nothing is written outside the store."""
+VERSION_NAME = re.compile(r"v(\d+)-([0-9a-f]{8})")
+_TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version in the store."""
+
+    mixture: str
+    number: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """`v3-5f26e7a1`."""
+        return self.path.name
+
+    def manifest(self) -> dict[str, Any]:
+        """What its manifest says.
+
+        Raises:
+            StoreError: it is missing or not JSON.
+        """
+        return read_manifest(self.path)
+
+    def data(self) -> list[Path]:
+        """Its data files, in order."""
+        return sorted((self.path / "data").glob("*.parquet"))
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a version or preview."""
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
+    except (OSError, ValueError) as error:
+        remedy = "Remove the folder and build again"
+        raise StoreError("the manifest cannot be read", where=str(path / MANIFEST), remedy=remedy) from error
+    return manifest
+
+
+def versions(store: Path, mixture: str, folder: str = MIXTURES) -> list[Version]:
+    """The versions of a mixture, the first one first."""
+    parent = store / folder / mixture
+    found = [
+        Version(mixture, int(match[1]), path)
+        for path in (parent.iterdir() if parent.is_dir() else ())
+        if (match := VERSION_NAME.fullmatch(path.name)) and path.is_dir()
+    ]
+    return sorted(found, key=lambda v: (v.number, v.name))
+
+
+def mixtures(store: Path, folder: str = MIXTURES) -> list[str]:
+    """The names that have versions."""
+    base = store / folder
+    parents = {p.parent for p in base.glob("**/v*-*") if p.is_dir() and VERSION_NAME.fullmatch(p.name)}
+    return sorted(p.relative_to(base).as_posix() for p in parents)
+
+
+def previews(store: Path) -> list[str]:
+    """The names that have a preview."""
+    base = store / PREVIEWS
+    return sorted(p.parent.relative_to(base).as_posix() for p in base.glob(f"**/{MANIFEST}"))
+
+
+def resolver(store: Path) -> Callable[[str], list[Path]]:
+    """From `KIND/NAME@vK` (or `KIND/NAME`, its latest version) to data files: what `store:` sources read."""
+
+    def resolve(named: str) -> list[Path]:
+        whole, _, wanted = named.partition("@")
+        kind, _, name = whole.partition("/")
+        if not name or not all(NAME_PART.fullmatch(part) for part in whole.split("/")):
+            raise UsageError(
+                f"'store:{named}' names no version",
+                expected="store:KIND/NAME@vK, as in store:mixtures/sft_mini@v2",
+            )
+        known = versions(store, name, kind)
+        if not known:
+            raise unknown("version of the store", whole, [f"{kind}/{n}" for n in mixtures(store, kind)])
+        if not wanted:
+            return known[-1].data()
+        for version in known:
+            if wanted in {version.name, f"v{version.number}"}:
+                return version.data()
+        raise unknown(f"version of {whole}", wanted, [f"v{v.number}" for v in known])
+
+    return resolve
+
+
+# -- writing -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def building(store: Path) -> Iterator[Path]:
+    """A folder of one's own inside the store, removed at the end; `commit` moves out what shall stay."""
+    with disk_errors(store):
+        try:
+            store.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise StoreError("the store is not a folder", where=str(store)) from None
+        with _guard(store):
+            _remove_dead(store)
+            folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=store))
+            lock = _try_lock(folder / "lock")
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def commit(
+    store: Path, built: Path, mixture: str, logical: str, finish: Callable[[Path, str], None]
+) -> tuple[Version, bool]:
+    """Moves a built version to its place, or finds the version that has these rows already.
+
+    Args:
+        store: the store.
+        built: the folder with the version's files, in the same file system.
+        mixture: the name of the mixture.
+        logical: the hash of its rows.
+        finish: writes what tells the version's name (manifest, card) into `built`.
+
+    Returns:
+        The version, and whether it was there before.
+    """
+    with disk_errors(store), _guard(store):
+        known = versions(store, mixture)
+        for version in known:
+            if version.name.endswith(logical[:8]) and version.manifest().get("logical_hash") == logical:
+                check_files(version)
+                return version, True
+        number = max((v.number for v in known), default=0) + 1
+        path = store / MIXTURES / mixture / f"v{number}-{logical[:8]}"
+        finish(built, path.name)
+        sync(built)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        built.rename(path)
+        _sync_one(path.parent)
+        return Version(mixture, number, path), False
+
+
+def commit_preview(store: Path, built: Path, mixture: str, finish: Callable[[Path, str], None]) -> Path:
+    """Puts a preview in the place of the last one."""
+    with disk_errors(store), _guard(store):
+        finish(built, "preview")
+        sync(built)
+        path = store / PREVIEWS / mixture
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            path.rename(built.parent / "replaced")
+        built.rename(path)
+        _sync_one(path.parent)
+        return path
+
+
+def check_files(version: Version) -> None:
+    """Compares a version's files with the hashes of its manifest.
+
+    Raises:
+        StoreError: a file is missing or was altered.
+    """
+    for name, told in version.manifest()["files"].items():
+        path = version.path / name
+        if not path.is_file() or file_hash(path) != told["sha256"]:
+            what = "was altered" if path.is_file() else "is missing"
+            remedy = f"Remove {version.path} and build again"
+            raise StoreError(f"a file of this version {what}", where=str(path), remedy=remedy)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync(folder: Path) -> None:
+    """Everything in `folder` onto the disk."""
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            _sync_one(Path(parent, name))
+        _sync_one(Path(parent))
+
+
+def _sync_one(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _guard(store: Path) -> Iterator[None]:
+    """One at a time: numbering versions, and clearing up."""
+    handle = os.open(store / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try_lock(path: Path) -> int | None:
+    """A lock that lasts as long as the process, or None where another holds it."""
+    handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_dead(store: Path) -> None:
+    for folder in store.glob(f"{_TEMPORARY}*"):
+        with suppress(OSError):
+            lock = _try_lock(folder / "lock")
+            if lock is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+                os.close(lock)

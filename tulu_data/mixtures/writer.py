@@ -1,0 +1,182 @@
+"""The one writer rule: the same rows in the same order give the same bytes, however they arrive.
+
+A Parquet file's bytes depend on the chunks that its writer was handed. So rows are rebatched here to a fixed
+number per row group, each group is one chunk and one write, the number of shards follows from totals that are
+known before, and every setting of the writer is pinned. (The bytes still carry pyarrow's version; a manifest
+names it.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tulu_data.engine.spill import disk_errors
+from tulu_data.record import Kind, row_hashes
+
+ROWS_PER_GROUP = 4096
+"""About 8 MB of conversations of the Tülu 3 mixture's mean length: enough for compression, little to hold."""
+
+SHARD_BYTES = 256 << 20
+"""Text per shard; a third of it once compressed: few files, and each is fetched in one go."""
+
+LOGICAL_HASH = "tulu-data logical rows 1"
+"""What the logical hash covers and how; another number where that changes."""
+
+
+class GroupWriter:
+    """A Parquet file of row groups of exactly `ROWS_PER_GROUP` rows, and a last one of what is left."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self.rows = 0
+        self._schema = schema.remove_metadata()
+        self._held: list[pa.Table] = []
+        self._waiting = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(path):
+            self._writer = pq.ParquetWriter(
+                path,
+                self._schema,
+                version="2.6",
+                compression="zstd",
+                compression_level=3,
+                use_dictionary=True,
+                data_page_size=1 << 20,
+                dictionary_pagesize_limit=1 << 20,
+                data_page_version="1.0",
+                write_statistics=True,
+                write_page_index=False,
+                store_schema=True,
+                use_content_defined_chunking=True,  # a small change of the rows changes few pages
+            )
+
+    def write(self, table: pa.Table) -> None:
+        """Appends rows; columns beyond the schema are left out."""
+        self._held.append(table.select(self._schema.names))
+        self._waiting += table.num_rows
+        self.rows += table.num_rows
+        if self._waiting >= ROWS_PER_GROUP:
+            rows = pa.concat_tables(self._held)
+            whole = rows.num_rows - rows.num_rows % ROWS_PER_GROUP
+            for start in range(0, whole, ROWS_PER_GROUP):
+                self._group(rows.slice(start, ROWS_PER_GROUP))
+            self._held, self._waiting = [rows.slice(whole)], rows.num_rows - whole
+
+    def close(self) -> None:
+        """Writes what is left and ends the file."""
+        if self._waiting:
+            self._group(pa.concat_tables(self._held))
+        self._held, self._waiting = [], 0
+        with disk_errors(self.path):
+            self._writer.close()
+
+    def _group(self, rows: pa.Table) -> None:
+        with disk_errors(self.path):
+            self._writer.write_table(rows.combine_chunks().cast(self._schema), row_group_size=ROWS_PER_GROUP)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:  # the file is thrown away; what closing it says would only hide why
+            self._held, self._waiting = [], 0
+            with suppress(OSError):
+                self._writer.close()
+
+
+def shard_sizes(rows: int, text_bytes: int) -> list[int]:
+    """How many rows each shard has: as many shards as `SHARD_BYTES` asks for, the rows split evenly.
+
+    >>> shard_sizes(10, 3 * SHARD_BYTES)
+    [3, 3, 4]
+    """
+    shards = max(1, min(rows, -(-text_bytes // SHARD_BYTES)))
+    ends = [rows * (i + 1) // shards for i in range(shards)]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+class ShardWriter:
+    """Files `<prefix>-00000-of-00004.parquet` and so on, of sizes that are known before."""
+
+    def __init__(self, folder: Path, prefix: str, schema: pa.Schema, sizes: Sequence[int]) -> None:
+        self._paths = [folder / f"{prefix}-{i:05}-of-{len(sizes):05}.parquet" for i in range(len(sizes))]
+        self._schema, self._sizes = schema, sizes
+        self._number = 0
+        self._file = GroupWriter(self._paths[0], schema)
+
+    def write(self, table: pa.Table) -> None:
+        """Appends rows, going on to the next shard where one is full."""
+        while table.num_rows:
+            left = self._sizes[self._number] - self._file.rows
+            if not left:
+                self._file.close()
+                self._number += 1
+                self._file = GroupWriter(self._paths[self._number], self._schema)
+                continue
+            self._file.write(table.slice(0, left))
+            table = table.slice(left)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.__exit__(kind, error, trace)
+
+
+class LogicalHash:
+    """SHA-256 over rows in their order, as values: whatever the files, shards, compression and libraries."""
+
+    def __init__(self, kind: Kind, schema: pa.Schema) -> None:
+        self._columns = schema.names
+        self._hash = hashlib.sha256(f"{LOGICAL_HASH}\n{kind}\n{chr(10).join(schema.names)}\n".encode())
+
+    def update(self, table: pa.Table) -> None:
+        """Takes further rows."""
+        texts = table.select(self._columns)
+        for index, column in enumerate(texts.schema):
+            if pa.types.is_floating(column.type):
+                texts = texts.set_column(index, column.name, _as_text(texts[column.name]))
+        hashes = row_hashes(texts, self._columns)
+        self._hash.update(hashes.buffers()[1])
+
+    def hexdigest(self) -> str:
+        """The hash of all rows so far."""
+        return self._hash.hexdigest()
+
+
+def _as_text(numbers: pa.ChunkedArray) -> pa.Array:
+    """Python's shortest exact text of each number: Arrow's own cast promises no fixed form."""
+    return pa.array([None if n is None else repr(n) for n in numbers.to_pylist()], pa.string())
+
+
+def text_bytes(table: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Bytes of UTF-8 text in some columns of each row: of texts, and of the contents of messages."""
+    total = np.zeros(table.num_rows, np.int64)
+    for name in columns:
+        column = table[name].combine_chunks()
+        if pa.types.is_list(column.type):
+            lengths = pc.binary_length(pc.struct_field(column.flatten(), "content"))
+            sums = np.concatenate([[0], np.cumsum(pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False))])
+            counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+            ends = np.cumsum(counts)
+            total += sums[ends] - sums[ends - counts]
+        elif pa.types.is_string(column.type):
+            total += pc.fill_null(pc.binary_length(column), 0).to_numpy(zero_copy_only=False)
+    return total

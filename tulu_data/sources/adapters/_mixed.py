@@ -1,0 +1,72 @@
+"""Turns that no Arrow type holds: some contents are text, others lists of parts, or something else.
+
+Readers give such a column as JSON text and mark its field `AS_JSON`. Here it becomes turns again: each
+content a list of parts, so that what is text can be used and what is not can be reported where it stands.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+
+from tulu_data.sources.batch import AS_JSON
+
+ROLES = ("role", "from", "speaker")
+CONTENTS = ("content", "value", "text", "utterance")
+_PART = pa.struct([("type", pa.string()), ("text", pa.string())])
+_KINDS = {bool: "boolean", int: "number", float: "number", dict: "object"}
+
+
+def unmix(table: pa.Table) -> pa.Table:
+    """The table with its marked columns of turns as lists of turns; other marked columns stay text."""
+    for index, field in enumerate(table.schema):
+        if field.metadata and field.metadata.items() >= AS_JSON.items():
+            found = _turns([None if v is None else json.loads(v) for v in table[index].to_pylist()])
+            if found is not None:
+                table = table.set_column(index, field.name, found)
+    return table
+
+
+def _turns(rows: list[Any]) -> pa.Array | None:
+    """Lists of turns; None if these are not."""
+    turns = [turn for row in rows if isinstance(row, list) for turn in row]
+    lists = all(row is None or isinstance(row, list) for row in rows)
+    if not turns or not lists or not all(isinstance(turn, dict) for turn in turns):
+        return None
+    keys = dict.fromkeys(key for turn in turns for key in turn)
+    kind = pa.struct([pa.field(key, _type(key)) for key in keys])
+    plain = [
+        None if row is None else [{key: _plain(key, turn.get(key)) for key in keys} for turn in row]
+        for row in rows
+    ]
+    return pa.array(plain, pa.list_(kind))
+
+
+def _type(key: str) -> pa.DataType:
+    if key in ROLES:
+        return pa.string()
+    return pa.list_(_PART) if key in CONTENTS else pa.null()
+
+
+def _plain(key: str, value: Any) -> Any:
+    if key in ROLES:
+        return value if value is None or isinstance(value, str) else json.dumps(value)
+    if key not in CONTENTS or value is None:
+        return None
+    return [_part(part) for part in value] if isinstance(value, list) else [_part(value)]
+
+
+def _part(part: Any) -> dict[str, str | None]:
+    """A part with its type; of what is no part of ours, the type says what it is.
+
+    >>> _part("Hi"), _part({"type": "image_url"}), _part(5)
+    ({'type': 'text', 'text': 'Hi'}, {'type': 'image_url', 'text': None}, {'type': 'number', 'text': None})
+    """
+    if isinstance(part, str):
+        return {"type": "text", "text": part}
+    if isinstance(part, dict) and (isinstance(part.get("type"), str) or "text" in part):
+        text = part.get("text", part.get("value"))
+        return {"type": part.get("type", "text"), "text": text if isinstance(text, str) else None}
+    return {"type": _KINDS.get(type(part), "null"), "text": None}

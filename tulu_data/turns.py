@@ -1,0 +1,88 @@
+"""A column of conversations laid flat: one entry per message, so that operators compare whole arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tulu_data.record import MESSAGE, MESSAGES
+
+Mask = npt.NDArray[np.bool_]
+
+SPACE = r"\s\v\x1c-\x1f\x{85}\p{Z}"
+"""What Python's `str.strip` takes for white space, as the inside of an RE2 character class."""
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The messages of every row, one behind the other. A null conversation has none."""
+
+    rows: npt.NDArray[np.int64]
+    """Which row each message is of, ascending."""
+    roles: pa.Array
+    texts: pa.Array
+    count: int
+    """How many rows there are, those without messages included."""
+
+    def where(self, mask: Mask) -> Turns:
+        """Only the messages where `mask` is true; as many rows as before."""
+        keep = pa.array(mask)
+        return Turns(self.rows[mask], self.roles.filter(keep), self.texts.filter(keep), self.count)
+
+    def any(self, mask: Mask) -> Mask:
+        """Per row: is `mask` true for one of its messages?"""
+        return self.sizes(mask) > 0
+
+    def sizes(self, mask: Mask | None = None) -> npt.NDArray[np.int64]:
+        """Per row: how many messages, of those where `mask` is true."""
+        rows = self.rows if mask is None else self.rows[mask]
+        return np.bincount(rows, minlength=self.count).astype(np.int64)
+
+    def starts(self) -> Mask:
+        """Per message: is it the first of its row?"""
+        return np.asarray(np.diff(self.rows, prepend=-1) != 0)
+
+    def ends(self) -> Mask:
+        """Per message: is it the last of its row?"""
+        return np.asarray(np.diff(self.rows, append=self.count) != 0)
+
+    def role(self, *roles: str) -> Mask:
+        """Per message: is its role one of these?"""
+        return bools(pc.is_in(self.roles, pa.array(roles, pa.string())))
+
+    def column(self) -> pa.Array:
+        """The conversations again; those that were null are empty."""
+        offsets = np.concatenate([[0], np.cumsum(self.sizes())])
+        messages = pa.StructArray.from_arrays([self.roles, self.texts], fields=list(MESSAGE))
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), messages, type=MESSAGES)
+
+
+def turns_of(column: pa.Array | pa.ChunkedArray) -> Turns:
+    """The messages of a column of conversations."""
+    lists = one_chunk(column)
+    messages = lists.flatten()  # honours slices, and skips what lies under null lists
+    sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    rows = np.repeat(np.arange(len(lists), dtype=np.int64), sizes)
+    return Turns(rows, pc.struct_field(messages, "role"), pc.struct_field(messages, "content"), len(lists))
+
+
+def one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The column as a single array."""
+    if isinstance(column, pa.Array):
+        return column
+    return (
+        column.chunk(0)
+        if column.num_chunks == 1
+        else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    )
+
+
+def bools(values: Any) -> Mask:
+    """A boolean Arrow array for NumPy; null is false."""
+    flags: Mask = pc.fill_null(values, fill_value=False).to_numpy(zero_copy_only=False)
+    return flags
