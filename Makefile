@@ -15,6 +15,7 @@ help:  ## list the targets
 
 demo: $(CORE)  ## decontaminate and build a small mixture, offline; the result lies in demo/
 	@$(BIN)/tulu-data demo
+	@echo && echo "(after: source $(BIN)/activate)"
 
 test: lint types fast slow  ## lint, types, the fast tests, the slow tests
 
@@ -32,7 +33,7 @@ slow: $(DEV)  ## the slow tests: real data, wheels, notebooks
 	$(BIN)/pytest -q -m slow
 
 bench: $(CORE)  ## measure speed and memory on a corpus of 300 MB
-	$(BIN)/python -m benchmarks
+	$(BIN)/python benchmarks/bench_decontaminate.py
 
 docs: $(CORE)  ## write docs/cli.md and the table of operators again
 	$(BIN)/python docs/generate.py

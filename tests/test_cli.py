@@ -339,6 +339,21 @@ def test_a_new_workspace_runs_at_once(
     assert (source["read"], source["kept"]) == (6, 5)
 
 
+def test_a_hostile_row_is_printed_literally(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["init", str(tmp_path)]) == 0
+    monkeypatch.chdir(tmp_path)
+    item = json.loads(Path("evals/word_problems.jsonl").read_text().splitlines()[0])["question"]
+    row = {"id": "\x1b[31m", "messages": [{"role": "user", "content": f"[/INST]\x1b[2J\x9b1m {item}\u202e"}]}
+    Path("data/conversations.jsonl").write_text(json.dumps(row) + "\n")
+    capsys.readouterr()
+    assert cli.run(["decontaminate", "--against", "evals.yaml"]) == 3
+    out = capsys.readouterr().out
+    assert "[/INST]␛[2J\\x9b1m" in out
+    assert not {"\x1b", "\x9b", "\u202e"} & set(out)
+
+
 # -- helpers -------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 RECIPES = {
     path.relative_to(ROOT).as_posix()
-    for folder in ("mixtures", "decontam")
+    for folder in ("mixtures", "decontam", "synth")
     for path in (ROOT / folder).rglob("*")
     if path.is_file()
 }

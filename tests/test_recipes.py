@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import tulu_data
+from tulu_data.decontam.suite import load_suite
 from tulu_data.mixtures.build import BuildResult
 from tulu_data.sources import Batch, SourceSpec, open_source
 from tulu_data.workspace import Workspace
@@ -114,6 +115,12 @@ def test_sft_mini_drops_what_was_planted_and_nothing_else(mini: BuildResult) -> 
 
 
 # -- the suites ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["sample", "tulu3"])
+def test_a_shipped_suite_is_understood(name: str) -> None:
+    assert load_suite(name, HERE).name == name
+    assert name in HERE.names("decontam")
 
 
 def test_the_tulu3_suite_is_whole() -> None:

@@ -147,9 +147,7 @@ def cli() -> None:
 )
 @click.argument("data", nargs=-1)
 @click.option("--against", required=True, metavar="SUITE", help="A suite: a YAML file, or the name of one.")
-@click.option(
-    "--out", type=FOLDER, help="Folder for the cleaned data, the dropped rows, the matches and the summary."
-)
+@click.option("--out", type=FOLDER, help="New folder for what is written.  [default: decontaminated/SUITE]")
 @click.option(
     "--roles",
     default="user",
@@ -160,7 +158,7 @@ def cli() -> None:
 @click.option("--all-recipes", is_flag=True, help="Scan the sources of every recipe in the workspace.")
 @click.option("--force", is_flag=True, help="Replace an existing --out.")
 @click.option(
-    "--show", type=click.IntRange(min=0), default=1, show_default=True, help="Matched rows to print."
+    "--show", type=click.IntRange(0, 1000), default=1, show_default=True, help="Matched rows to print."
 )
 @place_options
 @work_options
@@ -169,8 +167,10 @@ def cli() -> None:
 def decontaminate(as_json: bool, show: int, workspace: Path | None, roles: str, **settings: Any) -> int:
     """Find training rows that overlap with evaluations.
 
-    DATA are files, globs or hf:ORG/NAME; without DATA, the suite's own `train:` list is scanned. With --out,
-    the cleaned data is written there, all columns kept. Exit status: 0 nothing matched, 3 something matched.
+    DATA are files, globs or hf:ORG/NAME; without DATA, the suite's own `train:` list is scanned. Written are
+    the rows that stay, with all their columns, the rows that matched, the evidence, and a summary.
+
+    Exit status: 0 nothing matched, 3 something matched.
     """
     from tulu_data.cli_tables import print_decontamination
     from tulu_data.progress import for_terminal

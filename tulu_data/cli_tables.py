@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 ALL_CELLS = 24
 """A table of data sets and evals longer than this shows only the pairs that matched."""
 
+TEXTS_KEPT = 1000
+"""So many flagged rows a result keeps the text of, and so at least so many findings can be shown."""
+
 MOST_SOURCES = 6
 """Up to so many sources have a column each in the table of reasons."""
 
@@ -25,26 +28,41 @@ def print_decontamination(result: Result, show: int) -> None:
     """Some matched rows beside their items, the table of data sets and evals, and what was written where."""
     print_findings(result, show)
     print_cells(result.summary["cells"])
+    print(f"\n{outcome(result.summary)}\nwritten to {visible(str(result.out))}")
 
 
 def print_findings(result: Result, show: int) -> None:
-    """The first matched rows, each beside the item that it matched, with the shared words marked."""
-    for finding in result.findings.slice(0, show).to_pylist():
+    """Matched rows beside the items that they match, the shared words marked; the least certain first."""
+    known = result.findings.slice(0, TEXTS_KEPT).sort_by([("score", "ascending")])
+    for finding in known.slice(0, show).to_pylist():
         row, item = result.text_of(finding)
-        print(
-            visible(
-                f"{finding['eval']} {finding['item_id']}: {finding['score']:.0%} of the item is in this row"
-            )
-        )
-        beside(Side(*row), Side(*item))
+        beside(Side(*row), Side(f"{item.title}, {finding['score']:.0%} shared", item.text, item.spans))
         print()
+
+
+def outcome(summary: dict[str, Any]) -> str:
+    """What was found, in a sentence that claims no more than was done."""
+    rows, kept, dropped, bad = (
+        _total(summary["datasets"], key) for key in ("rows", "kept", "dropped", "bad")
+    )
+    items, unchecked = (_total(summary["evals"], key) for key in ("items", "unchecked"))
+    text = f"{rows:,} rows against {items:,} items: {dropped:,} rows match, {kept:,} stay"
+    if bad:
+        text += f"; {bad:,} more could not be used and were set aside"
+    if unchecked:
+        text += f"; {unchecked:,} items have no word in any field and could not be checked"
+    return text
+
+
+def _total(parts: Sequence[dict[str, Any]], key: str) -> int:
+    return sum(part[key] for part in parts)
 
 
 def print_cells(cells: Sequence[dict[str, Any]]) -> None:
     """The table of data sets and evals with the verdict on each pair."""
     shown = cells if len(cells) <= ALL_CELLS else [cell for cell in cells if cell["matched"]]
-    columns = ("dataset", "eval", "role", "items", "matched", "percent", "verdict", "rows_flagged")
-    titles = ("data set", "eval", "role", "items", "matched", "%", "verdict", "rows flagged")
+    columns = ("dataset", "eval", "role", "items", "matched", "percent", "rows_flagged", "verdict")
+    titles = ("data set", "eval", "role", "items", "found", "%", "in rows", "verdict")
     table(titles, [tuple(cell[column] for column in columns) for cell in shown])
     if len(shown) < len(cells):
         print(f"nothing matched in {len(cells) - len(shown):,} other pairs of data set and eval")
@@ -55,7 +73,7 @@ def print_build(result: BuildResult) -> None:
     sources = result.summary["sources"]
     keys = ("source", "read", "selected", "kept")
     rows = [tuple(source[key] for key in keys) for source in sources]
-    table(keys, [*rows, ("all", *(sum(row[n] for row in rows) for n in range(1, len(keys))))])
+    table(keys, [*rows, ("all", *(_total(sources, key) for key in keys[1:]))])
     print_reasons(sources)
     what = "the same rows as before" if result.reused else f"{result.rows:,} rows"
     print(f"\n{visible(result.name)}: {what}, in {visible(str(result.path))}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tulu_data
-from tulu_data.cli_tables import print_build, print_cells, print_findings
+from tulu_data.cli_tables import print_build, print_decontamination
 from tulu_data.progress import for_terminal
 from tulu_data.show import visible
 from tulu_data.workspace import Workspace, shipped
@@ -20,10 +20,8 @@ def run(folder: Path) -> None:
     clean, store = folder / "clean", folder / "store"
     print(f"$ tulu-data decontaminate --against {SUITE} --out {visible(str(clean))}\n")
     found = tulu_data.decontaminate(SUITE, out=clean, force=True, workspace=workspace, progress=progress)
-    print_findings(found, 1)
-    print_cells(found.summary["cells"])
-    print(f"\ncleaned data, dropped rows and all matches: {visible(str(clean))}\n")
-    print(f"$ tulu-data build-mixture {MIXTURE} --store {visible(str(store))}\n")
+    print_decontamination(found, 1)
+    print(f"\n$ tulu-data build-mixture {MIXTURE} --store {visible(str(store))}\n")
     print_build(tulu_data.build(MIXTURE, store=store, workspace=workspace, progress=progress))
     print(
         "\nNow type:\n"

@@ -29,6 +29,9 @@ MARK_STYLE = "bold red"
 PLAIN_WIDTH = 100
 """Columns of wrapped text where no terminal tells its width."""
 
+WORD = 20
+"""A column of cells no longer than this is not broken where a terminal is too narrow, as long as others can be."""
+
 
 def visible(text: str, *, newline: str = "⏎") -> str:
     r"""`text` with every character that acts instead of showing made visible.
@@ -135,10 +138,12 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, file: IO[
     from rich.text import Text
 
     console = _console(file)
-    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
-        right = bool(rows) and all(isinstance(row[number], int | float) for row in rows)
-        grid.add_column(Text(column), justify="right" if right else "left", overflow="fold")
+        cells = [row[number] for row in rows]
+        right = bool(rows) and all(cell is None or isinstance(cell, int | float) for cell in cells)
+        whole = all(len(cell_text(cell)) <= WORD for cell in cells)
+        grid.add_column(Text(column), justify="right" if right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         grid.add_row(*(Text(cell_text(cell)) for cell in row))
     if not console.is_terminal:

@@ -293,7 +293,10 @@ def test_rlvr_rows_keep_their_columns(place: Place) -> None:
 
 def test_a_mixture_can_be_made_of_another_one(mini: Place) -> None:
     first = mini.build()
-    mini.recipe("second", sources=[{"name": "m", "from": "store:mixtures/mini@v1"}])
+    mini.recipe("second", sources=[{"name": "m", "from": "store:mixtures/mini", "license": "mit"}])
+    assert [t for t in mini.problems("second") if "moves: it is the latest version" in t and "@v2" in t]
+    mini.recipe("second", sources=[{"name": "m", "from": "store:mixtures/mini@v1", "license": "mit"}])
+    assert mini.problems("second") == []
     second = mini.build("second")
     assert second.rows == first.rows
     assert second.manifest["sources"][0]["lock"]["files"][0]["path"].startswith("store/mixtures/mini/v1-")

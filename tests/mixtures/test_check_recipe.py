@@ -63,7 +63,7 @@ sources:
   - {{name: bare, from: {rows}}}
 steps:
   - {{op: exact_dedupe}}
-  - {{op: exact_dedup, onn: prompt}}
+  - {{op: exact_dedup, normalise: true}}
   - {{list: provider_names}}
   - {{op: reads}}
 """
@@ -82,7 +82,7 @@ steps:
         (7, "error: mixtures/mini.yaml, line 7: source typo: no adapter is named 'mesages'"),
         (8, "warning: mixtures/mini.yaml, line 8: source bare has no licence. Add `license: …`"),
         (10, "no operator is named 'exact_dedupe'"),
-        (11, "unknown key 'onn'. Did you mean 'on'?"),
+        (11, "unknown key 'normalise'. Did you mean 'normalize'?"),
         (12, "a step names no operator"),
         (
             13,

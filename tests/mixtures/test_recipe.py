@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.mixtures.places import Place
-from tulu_data.errors import RecipeError, UsageError
 from tulu_data.document import read_document
+from tulu_data.errors import RecipeError, UsageError
 from tulu_data.mixtures.recipe import Recipe, load_recipe
 
 ONE = {"name": "a", "from": "a.jsonl"}

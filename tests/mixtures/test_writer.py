@@ -64,6 +64,28 @@ def test_groups_have_a_fixed_number_of_rows_and_the_file_names_no_library_of_our
     assert not file.schema_arrow.metadata
 
 
+def test_a_group_of_long_rows_has_fewer_of_them_however_they_arrive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "GROUP_BYTES", 100)
+    lengths = [40, 40, 30, 500, 1, 1, 99, 100, 101, 3]
+    rows = pa.table({"id": ["x" * n for n in lengths]})
+    whole = write(tmp_path / "whole", [rows])
+    file = pq.ParquetFile(tmp_path / "whole")
+    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [
+        2,
+        1,
+        1,
+        2,
+        1,
+        1,
+        1,
+        1,
+    ]
+    for sizes in ([1] * 10, [3, 1], [4, 4], [7, 1, 1]):
+        assert write(tmp_path / "cut", cut(rows, sizes)) == whole
+
+
 def test_an_empty_file_has_its_columns(tmp_path: Path) -> None:
     write(tmp_path / "a", [table(0)])
     assert pq.read_table(tmp_path / "a").schema == OUTPUT["sft"]

@@ -119,17 +119,30 @@ class TestCutShort:
         write(tmp_path / "a.parquet", (tmp_path / "b.parquet").read_bytes()[:-50])
         assert "a.parquet: the file is cut short, or is no Parquet file" in message(tmp_path / "a.parquet")
 
+    def test_parquet_whose_middle_is_damaged(self, tmp_path: Path) -> None:
+        table = pa.table({"a": [os.urandom(20).hex() for _ in range(5000)]})
+        pq.write_table(table, tmp_path / "a.parquet", row_group_size=1000, use_dictionary=False)
+        data = bytearray((tmp_path / "a.parquet").read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 4000] = bytes(4000)
+        (tmp_path / "a.parquet").write_bytes(data)
+        assert message(tmp_path / "a.parquet").startswith("a.parquet: corrupt after row ")
+
     def test_corrupt_or_wrongly_named(self, tmp_path: Path) -> None:
         (tmp_path / "a.jsonl.gz").write_bytes(GOOD)
         assert "the file is corrupt, or is not gzip as its name says" in message(tmp_path / "a.jsonl.gz")
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "a.tsv.zst", "a.parquet"])
-@pytest.mark.parametrize("content", [b"", b"\xef\xbb\xbf"])
-def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, name: str, content: bytes) -> None:
-    if name == "a.parquet" and content:
-        pytest.skip("a byte order mark is text")
-    assert message(write(tmp_path / name, content)).startswith(f"{name}: the file is empty")
+TEXT_FILES = ["a.jsonl", "a.jsonl.gz", "a.json", "a.csv", "a.tsv.zst"]
+
+
+@pytest.mark.parametrize("name", [*TEXT_FILES, "a.parquet"])
+def test_an_empty_file_is_said_to_be_empty(tmp_path: Path, name: str) -> None:
+    assert message(write(tmp_path / name, b"")).startswith(f"{name}: the file is empty")
+
+
+@pytest.mark.parametrize("name", TEXT_FILES)
+def test_so_is_a_byte_order_mark_alone(tmp_path: Path, name: str) -> None:
+    assert message(write(tmp_path / name, b"\xef\xbb\xbf")).startswith(f"{name}: the file is empty")
 
 
 @pytest.mark.parametrize(

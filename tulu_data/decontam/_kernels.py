@@ -17,6 +17,9 @@ PRIME = np.uint64(0x9FB21C651E98DF25)
 """Odd base of the rolling hash: an n-gram's hash is the sum of its tokens' hashes times falling powers of it."""
 PAIR_BITS = 1 << 20
 """128 kB, so that it stays in the second-level cache."""
+SHORT_BITS = 1 << 18
+"""32 kB, for the first-level cache: a suite has some thousand grams shorter than n."""
+SHORT_SHIFT = np.uint64(64 - 18)
 EPSILON = 1e-9
 """A mean of scores can exceed the threshold by rounding alone; candidates are taken this much below it."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -30,11 +33,11 @@ class Grams(NamedTuple):
     powers: np.ndarray  # uint64 [n + 1]: PRIME ** k
     filter: np.ndarray  # uint64: a bit for each gram, by the leading bits of its mixed hash
     filter_shift: int
-    keys: np.ndarray  # uint64: open addressing, keys beside the numbers of the grams
-    slots: np.ndarray  # int32: gram, or -1
-    slot_shift: int
+    table: np.ndarray  # uint64 [slots, 2]: open addressing; a key, and the number of its gram + 1 (0: free)
+    table_shift: int
     pairs: np.ndarray  # uint64 [PAIR_BITS / 64]: a bit for the last two tokens of each gram of 2 to n - 1 tokens
     singles: np.ndarray  # uint64 [1024]: a bit for each gram of one token, by the leading 16 bits of its hash
+    short_filter: np.ndarray  # uint64 [SHORT_BITS / 64]: as `filter`, of the grams shorter than n alone
     short_lengths: np.ndarray  # uint8 [n]: whether a short gram of that length exists
     text: np.ndarray  # uint8: the tokens of every gram's first occurrence lie in here
     first: np.ndarray  # int64 [grams]: number of the gram's first token
@@ -78,29 +81,37 @@ def _bit(bits, number):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def fill(keys, filter_, filter_shift, table_keys, slots, slot_shift):  # type: ignore[no-untyped-def]
-    """Enters every gram's key into the filter and the table."""
-    for gram in range(keys.size):
-        key = keys[gram]
-        mixed = key * _MIX
-        filter_[mixed >> np.uint64(filter_shift + 6)] |= np.uint64(1) << (
-            (mixed >> np.uint64(filter_shift)) & np.uint64(63)
-        )
-        slot = key * _MIX >> np.uint64(slot_shift)
-        while slots[slot] >= 0:
-            slot = (slot + np.uint64(1)) & np.uint64(slots.size - 1)
-        table_keys[slot] = key
-        slots[slot] = gram
+def set_bit(bits, number):  # type: ignore[no-untyped-def]
+    """Sets one bit of an array of 64-bit words."""
+    bits[number >> np.uint64(6)] |= np.uint64(1) << (number & np.uint64(63))
 
 
 @njit(nogil=True, cache=True)
-def _find(grams, key):  # type: ignore[no-untyped-def]
-    slot = key * _MIX >> np.uint64(grams.slot_shift)
-    while grams.slots[slot] >= 0:
-        if grams.keys[slot] == key:
-            return grams.slots[slot]
-        slot = (slot + np.uint64(1)) & np.uint64(grams.slots.size - 1)
-    return np.int32(-1)
+def fill(keys, lengths, n, filter_, filter_shift, short_filter, table, table_shift):  # type: ignore[no-untyped-def]
+    """Enters every gram's key into its filter and the table."""
+    for gram in range(keys.size):
+        key = keys[gram]
+        mixed = key * _MIX
+        if lengths[gram] == n:
+            set_bit(filter_, mixed >> np.uint64(filter_shift))
+        else:
+            set_bit(short_filter, mixed >> SHORT_SHIFT)
+        slot = mixed >> np.uint64(table_shift)
+        while table[slot, 1] != 0:
+            slot = (slot + np.uint64(1)) & np.uint64(table.shape[0] - 1)
+        table[slot, 0] = key
+        table[slot, 1] = gram + 1
+
+
+@njit(nogil=True, cache=True)
+def _find(table, shift, key):  # type: ignore[no-untyped-def]
+    """The gram with that key, or -1."""
+    slot = key * _MIX >> shift
+    while table[slot, 1] != 0:
+        if table[slot, 0] == key:
+            return np.int64(table[slot, 1]) - 1
+        slot = (slot + np.uint64(1)) & np.uint64(table.shape[0] - 1)
+    return np.int64(-1)
 
 
 @njit(nogil=True, cache=True)
@@ -153,9 +164,12 @@ def _long_candidates(hashes, tokens, n, top, filter_, shift, places, keys):  # t
         rolled = rolled * PRIME + hashes[i]
         if i >= n:
             rolled -= hashes[i - n] * top
+        keys[i] = rolled
+    for i in range(n - 1, tokens):  # apart, so that many looks into the filter are under way at once
+        key = keys[i]
         places[count] = i
-        keys[count] = rolled
-        count += _bit(filter_, rolled * _MIX >> shift)
+        keys[count] = key  # count <= i: what is overwritten was read
+        count += np.int64(_bit(filter_, key * _MIX >> shift))
     return count
 
 
@@ -170,7 +184,7 @@ def _short_candidates(hashes, tokens, pairs, singles, any_single, places):  # ty
         ending = _bit(pairs, pair_bit(before, token))
         if any_single:
             ending |= _bit(singles, token >> np.uint64(48))
-        count += ending
+        count += np.int64(ending)
         before = token
     return count
 
@@ -195,7 +209,8 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
     pages, values, expansions = tables
     # Fields of the tuple are read once: Numba counts references at each reading.
     n, filter_, pairs, singles = grams.n, grams.filter, grams.pairs, grams.singles
-    powers, short_lengths = grams.powers, grams.short_lengths
+    powers, short_lengths, short_filter = grams.powers, grams.short_lengths, grams.short_filter
+    table, table_shift = grams.table, np.uint64(grams.table_shift)
     shift = np.uint64(grams.filter_shift)
     any_short = short_lengths.max() > 0
     any_single = short_lengths[min(1, n - 1)] > 0
@@ -225,7 +240,7 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
             left += 1
             continue
         for c in range(_long_candidates(hashes, tokens, n, powers[n], filter_, shift, places, keys)):
-            gram = _find(grams, keys[c])
+            gram = _find(table, table_shift, keys[c])
             first = places[c] - n + 1
             if gram >= 0 and grams.length[gram] == n and _same(grams, gram, address, starts, ends, first):
                 hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, n)
@@ -238,9 +253,9 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
             for size in range(1, min(n, last + 2)):
                 part += hashes[last - size + 1] * powers[size - 1]
                 key = key_of(part, size, n)
-                if not short_lengths[size] or not _bit(filter_, key * _MIX >> shift):
+                if not short_lengths[size] or not _bit(short_filter, key * _MIX >> SHORT_SHIFT):
                     continue
-                gram = _find(grams, key)
+                gram = _find(table, table_shift, key)
                 first = last - size + 1
                 if gram >= 0 and grams.length[gram] == size and _same(grams, gram, address, starts, ends, first):
                     hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size)

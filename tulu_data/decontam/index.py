@@ -146,8 +146,10 @@ def _grams(cut: _Cut, n: int) -> tuple[Grams, npt.NDArray[np.int32], npt.NDArray
     if not kernels.one_gram_each(inverse, where, firsts, lengths, cut.text, starts, cut.ends):
         raise ValueError("two different n-grams have one hash")
     first, length = firsts[where], lengths[where]
+    filter_, filter_shift, table, table_shift, short_filter = _filters_and_table(distinct, length, n)
+    pairs, singles, short_lengths = _short(cut, first, length, n)
     grams = Grams(
-        n, powers, *_filter_and_table(distinct), *_short(cut, first, length, n),
+        n, powers, filter_, filter_shift, table, table_shift, pairs, singles, short_filter, short_lengths,
         _padded(cut.text), first, length, starts, cut.ends,
     )  # fmt: skip
     return grams, inverse.astype(np.int32), gram_offsets
@@ -157,14 +159,13 @@ def _padded(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return text if len(text) else np.zeros(1, np.uint8)
 
 
-def _filter_and_table(keys: npt.NDArray[np.uint64]) -> tuple[Any, ...]:
+def _filters_and_table(keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int32], n: int) -> tuple[Any, ...]:
     bits = max(16, int(len(keys) * FILTER_BITS_PER_GRAM - 1).bit_length())
-    slots_bits = max(8, int(len(keys) * 2).bit_length())
-    filter_ = np.zeros(1 << (bits - 6), np.uint64)
-    table_keys = np.zeros(1 << slots_bits, np.uint64)
-    slots = np.full(1 << slots_bits, -1, np.int32)
-    kernels.fill(keys, filter_, 64 - bits, table_keys, slots, 64 - slots_bits)
-    return filter_, 64 - bits, table_keys, slots, 64 - slots_bits
+    slot_bits = max(8, int(len(keys) * 2).bit_length())
+    filter_, short_filter = np.zeros(1 << (bits - 6), np.uint64), np.zeros(kernels.SHORT_BITS // 64, np.uint64)
+    table = np.zeros((1 << slot_bits, 2), np.uint64)
+    kernels.fill(keys, lengths, n, filter_, 64 - bits, short_filter, table, 64 - slot_bits)
+    return filter_, 64 - bits, table, 64 - slot_bits, short_filter
 
 
 def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, Any, Any]:
@@ -173,8 +174,10 @@ def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int)
     lengths = np.zeros(n, np.uint8)
     for start, size in zip(first[length < n], length[length < n], strict=True):
         last = cut.hashes[start + size - 1]
-        bits, bit = (singles, int(last) >> 48) if size == 1 else (pairs, int(kernels.pair_bit(cut.hashes[start + size - 2], last)))
-        bits[bit >> 6] |= np.uint64(1 << (bit & 63))
+        if size == 1:
+            kernels.set_bit(singles, last >> np.uint64(48))
+        else:
+            kernels.set_bit(pairs, kernels.pair_bit(cut.hashes[start + size - 2], last))
         lengths[size] = 1
     return pairs, singles, lengths
 

@@ -136,7 +136,7 @@ def _ready_steps(steps: Sequence[StepAt], around: Surroundings, problems: list[P
 
 
 def _unready(ready: ReadyStep, context: Context) -> Iterator[Problem]:
-    """Why a step cannot begin: its files or its suite cannot be read. What follows a fold needs its artifact."""
+    """Why a step cannot begin: its suite cannot be read. What follows a fold needs its artifact, so waits."""
     for op in takewhile(lambda op: isinstance(op, Op), ready.plan):
         try:
             op.setup(context)
@@ -171,6 +171,9 @@ def _open(at: SourceAt, kind: Kind, around: Surroundings, problems: list[Problem
         what = f"source {entry.name}: revision {entry.revision or 'main'!r} moves"
         remedy = "A build resolves it to a commit and writes that to the lock; give the commit to pin it"
         problems.append(Problem(what, where, remedy, "warning"))
+    if entry.from_.startswith("store:") and "@" not in entry.from_:
+        what = f"source {entry.name}: {entry.from_} moves: it is the latest version"
+        problems.append(Problem(what, where, "Name the version, as in @v2, to pin it", "warning"))
     source = open_source(entry.spec(), base=at.base, mirror=around.mirror, store=resolver(around.store))
     sample, bad = _sample(source)
     adapter = _adapter(at, sample, kind)

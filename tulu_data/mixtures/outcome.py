@@ -118,7 +118,7 @@ class Kept:
         return sum(total.rows for total in self.totals.values())
 
     def _doubtful(self, schema: pa.Schema) -> set[str]:
-        """Columns that are stored only where some row has a value: optional ones, and what operators wrote."""
+        """Columns stored only where some row has a value: optional ones, and what operators wrote."""
         written = {f.name for f in stored(schema)} - set(working_schema(self.kind).names)
         return written | set(OPTIONAL[self.kind])
 

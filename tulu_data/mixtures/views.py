@@ -52,7 +52,7 @@ class _Folder:
     latest: bool
 
 
-def connect(store: Path | None = None) -> duckdb.DuckDBPyConnection:
+def connect(store: Path | str | None = None) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection in memory, with a view for everything in the store.
 
     Args:
@@ -61,7 +61,7 @@ def connect(store: Path | None = None) -> duckdb.DuckDBPyConnection:
     Raises:
         StoreError: there is no store, or a version in it cannot be read.
     """
-    store = (store or Path("store")).resolve()
+    store = Path(store or "store").resolve()
     if not store.is_dir():
         raise StoreError(
             "there is no store", where=str(store), remedy="`tulu-data build-mixture NAME` makes one"

@@ -22,10 +22,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tulu_data.engine.spill import disk_errors
-from tulu_data.record import Kind, row_hashes
+from tulu_data.record import MESSAGES, Kind, row_hashes
 
 ROWS_PER_GROUP = 4096
 """About 8 MB of conversations of the Tülu 3 mixture's mean length: enough for compression, little to hold."""
+
+GROUP_BYTES = 64 << 20
+"""Text per group at most: long documents would otherwise fill the memory, and Arrow's 31-bit offsets."""
 
 SHARD_BYTES = 256 << 20
 """Text per shard; a third of it once compressed: few files, and each is fetched in one go."""
@@ -35,7 +38,10 @@ LOGICAL_HASH = "tulu-data logical rows 1"
 
 
 class GroupWriter:
-    """A Parquet file of row groups of exactly `ROWS_PER_GROUP` rows, and a last one of what is left."""
+    """A Parquet file whose row groups depend on the rows alone.
+
+    A group ends where it has `ROWS_PER_GROUP` rows, or where the next row would bring it above `GROUP_BYTES`.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
@@ -43,6 +49,7 @@ class GroupWriter:
         self._schema = schema.remove_metadata()
         self._held: list[pa.Table] = []
         self._waiting = 0
+        self._bytes = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(path):
             self._writer = pq.ParquetWriter(
@@ -63,27 +70,33 @@ class GroupWriter:
 
     def write(self, table: pa.Table) -> None:
         """Appends rows; columns beyond the schema are left out."""
-        self._held.append(table.select(self._schema.names))
-        self._waiting += table.num_rows
+        table = table.select(self._schema.names)
+        sizes = text_bytes(table, self._schema.names)
         self.rows += table.num_rows
-        if self._waiting >= ROWS_PER_GROUP:
-            rows = pa.concat_tables(self._held)
-            whole = rows.num_rows - rows.num_rows % ROWS_PER_GROUP
-            for start in range(0, whole, ROWS_PER_GROUP):
-                self._group(rows.slice(start, ROWS_PER_GROUP))
-            self._held, self._waiting = [rows.slice(whole)], rows.num_rows - whole
+        start = 0
+        while start < table.num_rows:
+            room = sizes[start : start + ROWS_PER_GROUP - self._waiting]
+            fits = int(np.searchsorted(np.cumsum(room) + self._bytes, GROUP_BYTES, side="right"))
+            fits = max(fits, 0 if self._waiting else 1)  # a row above the limit is a group of its own
+            self._held.append(table.slice(start, fits))
+            self._waiting += fits
+            self._bytes += int(room[:fits].sum())
+            start += fits
+            if self._waiting == ROWS_PER_GROUP or fits < len(room):
+                self._end_group()
 
     def close(self) -> None:
         """Writes what is left and ends the file."""
         if self._waiting:
-            self._group(pa.concat_tables(self._held))
-        self._held, self._waiting = [], 0
+            self._end_group()
         with disk_errors(self.path):
             self._writer.close()
 
-    def _group(self, rows: pa.Table) -> None:
+    def _end_group(self) -> None:
+        rows = pa.concat_tables(self._held).combine_chunks().cast(self._schema)
+        self._held, self._waiting, self._bytes = [], 0, 0
         with disk_errors(self.path):
-            self._writer.write_table(rows.combine_chunks().cast(self._schema), row_group_size=ROWS_PER_GROUP)
+            self._writer.write_table(rows, row_group_size=ROWS_PER_GROUP)
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +107,6 @@ class GroupWriter:
         if error is None:
             self.close()
         else:  # the file is thrown away; what closing it says would only hide why
-            self._held, self._waiting = [], 0
             with suppress(OSError):
                 self._writer.close()
 
@@ -171,7 +183,7 @@ def text_bytes(table: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.int64]
     total = np.zeros(table.num_rows, np.int64)
     for name in columns:
         column = table[name].combine_chunks()
-        if pa.types.is_list(column.type):
+        if column.type == MESSAGES:
             lengths = pc.binary_length(pc.struct_field(column.flatten(), "content"))
             sums = np.concatenate([[0], np.cumsum(pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False))])
             counts = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)

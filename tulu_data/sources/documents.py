@@ -13,7 +13,7 @@ import numpy as np
 from tulu_data.errors import SourceError, Where, nearest
 from tulu_data.sources.batch import Batch
 from tulu_data.sources.jsonl import JsonLines, read_jsonl
-from tulu_data.sources.streams import BLOCK, BOM, Block, DataFile, Stream
+from tulu_data.sources.streams import BLOCK, BOM, Block, DataFile, Stream, block_of
 from tulu_data.sources.tables import Reading
 
 LARGEST = 1 << 30
@@ -107,16 +107,10 @@ class _Rows:
             numbers.append(line)
             size += len(texts[-1])
             if size > BLOCK:
-                yield _block(texts, numbers, position)
+                yield block_of(texts, np.array(numbers, np.int64), position)
                 texts, numbers, size = [], [], 0
         if texts:
-            yield _block(texts, numbers, position)
-
-
-def _block(texts: list[bytes], numbers: list[int], position: int) -> Block:
-    ends = np.cumsum([len(text) + 1 for text in texts], dtype=np.int64) - 1
-    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
-    return Block(b"\n".join([*texts, b""]), starts, ends, np.array(numbers, np.int64), position)
+            yield block_of(texts, np.array(numbers, np.int64), position)
 
 
 class _Document:

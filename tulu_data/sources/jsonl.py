@@ -136,7 +136,9 @@ class JsonLines:
             if found is not None:
                 kept.append(index)
                 objects.append(found)
-        return np.array(kept, np.int64), self._table(objects, block)
+        # Often Arrow takes the block once the bad lines are out; only else must types be looked at.
+        table = self._fast(block.take(kept)) if 0 < len(kept) < len(block.lines) else None
+        return np.array(kept, np.int64), self._table(objects, block) if table is None else table
 
     def _object(self, line: bytes, where: Where) -> dict[str, Any] | None:
         try:

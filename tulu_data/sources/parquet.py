@@ -82,25 +82,24 @@ def _next(parts: Iterator[pa.RecordBatch], file: DataFile, reading: Reading) -> 
 
 
 def _valid(table: pa.Table, rows: Numbers, shown: str, reading: Reading) -> tuple[Numbers, pa.Table]:
-    """The rows whose text is UTF-8; writers other than Arrow's own do not all see to it."""
-    if _is_valid(table):
+    """The rows that Arrow finds sound; writers other than Arrow's own do not all see to UTF-8."""
+    if _fault(table) is None:
         return rows, table
     kept = []
     for index in range(table.num_rows):
-        column = next(
-            (n for n in table.column_names if not _is_valid(table.select([n]).slice(index, 1))), None
-        )
-        if column is None:
+        row = table.slice(index, 1)
+        faults = {name: fault for name in table.column_names if (fault := _fault(row.select([name])))}
+        if not faults:
             kept.append(index)
-        else:
+        for column, fault in list(faults.items())[:1]:
             where = Where(shown, row=int(rows[index]), field=column)
-            reading.set_aside(where, "invalid UTF-8", expected="text in UTF-8")
+            reading.set_aside(where, fault, expected="text in UTF-8" if "UTF-8" in fault else None)
     return rows[kept], table.take(pa.array(kept, pa.int64()))
 
 
-def _is_valid(table: pa.Table) -> bool:
+def _fault(table: pa.Table) -> str | None:
     try:
         table.validate(full=True)
-    except pa.ArrowInvalid:
-        return False
-    return True
+    except pa.ArrowInvalid as error:
+        return "invalid UTF-8" if "UTF8" in str(error) else f"invalid data ({error})"
+    return None

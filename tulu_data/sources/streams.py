@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,8 @@ COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 BLOCK = 16 << 20
 """Bytes that are parsed at once. Types are found per block, so it must not follow the caller's batch size."""
 
-LONGEST_LINE = 1 << 30
-"""A line beyond this is not a row; Arrow's strings end at 2 GiB."""
+LONGEST_LINE = 256 << 20
+"""A line beyond this is not a row, and would not fit the memory that a batch may take."""
 
 _PART = 256 << 10
 """Bytes that are decompressed at once; what lies this close before damage is lost."""
@@ -67,12 +67,23 @@ class Block:
         """The bytes of the line at `index`."""
         return self.data[self.starts[index] : self.ends[index]]
 
+    def take(self, kept: Sequence[int]) -> Block:
+        """Some of the lines."""
+        return block_of([self.line(index) for index in kept], self.lines[kept], self.position)
+
     def are_objects(self) -> bool:
         """Whether every line begins with `{` and ends with `}`; then no JSON object spans two of them."""
         octets = np.frombuffer(self.data, np.uint8)
         fit = (octets[self.starts] == ord("{")) & (octets[self.ends - 1] == ord("}"))
         others = (self.line(int(index)).strip() for index in np.flatnonzero(~fit))
         return all(line.startswith(b"{") and line.endswith(b"}") for line in others)
+
+
+def block_of(lines: Sequence[bytes], numbers: Numbers, position: int) -> Block:
+    """A block of the given lines."""
+    ends = np.cumsum([len(line) + 1 for line in lines], dtype=np.int64) - 1
+    starts = np.concatenate([[0], ends[:-1] + 1]).astype(np.int64)
+    return Block(b"\n".join([*lines, b""]), starts, ends, numbers, position)
 
 
 class Stream:

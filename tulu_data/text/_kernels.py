@@ -113,10 +113,24 @@ def prepare(address, length, pages, values, expansions, out, origins):  # type: 
     size = 0
     char = 0
     place = 0
-    room = out.size - 128
+    room = out.size - 256
     while place < length:
         if size > room:
             return NEEDS_ROOM
+        plain = 0  # how many ASCII bytes come next: they go over as they are, since cutting and hashing know their case
+        if length - place >= 64:
+            high = high_bits(address + np.uint64(place))
+            plain = np.int64(trailing_zeros(high)) if high != 0 else 64
+        elif load1(address + np.uint64(place)) < 0x80:
+            plain = 1
+        if plain:
+            for k in range(plain):
+                out[size + k] = load1(address + np.uint64(place + k))
+                origins[size + k] = char + k
+            size += plain
+            place += plain
+            char += plain
+            continue
         code, width = _decode(address + np.uint64(place), length - place)
         value = values[pages[code >> 8] * 256 + (code & 255)]
         if value >= 0:

@@ -57,7 +57,8 @@ def prepare_texts(texts: list[str]) -> Prepared:
     for text in texts:
         plain, first, last = normalise_with_origins(text)
         body = _NO_WORD.sub(" ", plain)
-        widths = [len(c.encode()) for c in body]
+        codes = np.frombuffer(body.encode("utf-32-le"), np.uint32)
+        widths = 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF)  # bytes of UTF-8
         bodies.append(body.encode())
         starts.append(np.repeat(np.array(first, np.int32), widths))
         ends.append(np.repeat(np.array(last, np.int32), widths))

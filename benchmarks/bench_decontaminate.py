@@ -1,0 +1,126 @@
+"""How fast decontamination is: `make bench` prints this, from one run on the machine at hand.
+
+Indexing and scanning are timed inside one process, the whole command as a process of its own, and beside them the
+median of five warm reads of the Parquet column alone. Nothing is compiled while the clock runs: a first scan of a few
+rows has put the kernels into Numba's cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import corpus
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tulu_data.decontam.evidence import findings_of
+from tulu_data.decontam.index import build_index
+from tulu_data.decontam.items import read_items
+from tulu_data.decontam.suite import load_suite
+from tulu_data.engine import ordered_map, rebatch
+from tulu_data.show import table
+from tulu_data.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parent.parent
+THREADS = 2
+
+
+def main() -> None:
+    """Builds the corpus, measures, prints one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = os.environ.get("TULU_DATA_SHARED", ROOT.parent / "shared" / "data")
+    parser.add_argument("--shared", type=Path, default=Path(default), help="the folder of real data sets")
+    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "tulu-data-bench")
+    parser.add_argument("--megabytes", type=int, default=300)
+    options = parser.parse_args()
+    if not (options.shared / "README.md").is_file():
+        sys.exit(f"the real data sets are not at {options.shared}; set TULU_DATA_SHARED to their folder")
+    data = corpus.build(options.shared, options.work / f"corpus-{options.megabytes}.parquet", options.megabytes)
+    suite = _suite(options.shared, options.work)
+    rows = measure(data, suite, options.work)
+    print(f"\ntulu-data decontaminate --roles all, {THREADS} threads of {os.cpu_count()} cores\n")
+    table(("what", "seconds", "MB/s", "note"), rows)
+
+
+def _suite(shared: Path, work: Path) -> Path:
+    """The local suite, beside a link to the data that its paths go through."""
+    link = work / "data"
+    if not link.exists():
+        link.symlink_to(shared.resolve())
+    return Path(shutil.copy(ROOT / "tests" / "recipes" / "suite.yaml", work / "suite.yaml"))
+
+
+def measure(data: Path, suite: Path, work: Path) -> list[tuple[object, ...]]:
+    """Seconds and MB/s of every part."""
+    megabytes = sum(corpus.text_bytes(t) for t in _column(data)) / 1e6
+    count = pq.ParquetFile(data).metadata.num_rows
+    loaded = load_suite(str(suite), Workspace(work))
+    _whole(data, suite, work, _few(data, work))  # compiles, and warms the file cache
+    read_suite, items = _timed(lambda: read_items(loaded))
+    texts = [row for part in items.evals for row in zip(*part.texts, strict=True)]
+    size = sum(len(text) for row in texts for text in row) / 1e6
+    build_index(texts[:10])
+    indexing, _ = _timed(lambda: build_index(texts))
+    _ = items.index
+    batches = list(rebatch(_column(data)))
+    findings_of(batches[0].slice(0, 100), "sft", None, items)
+    scans = [_timed(lambda: _scan(batches, items))[0] for _ in range(3)]
+    reads = statistics.median(_timed(lambda: pq.read_table(data, columns=["messages"]))[0] for _ in range(5))
+    whole, memory = _whole(data, suite, work, data)
+    return [
+        ("read the suite", read_suite, None, f"{len(texts):,} items of {len(items.evals)} evals"),
+        ("index it", indexing, size / indexing, f"{size:.0f} MB, {len(items.index.grams.length):,} distinct n-grams"),
+        ("scan", statistics.median(scans), megabytes / statistics.median(scans), "target 500 MB/s; median of 3"),
+        ("the whole command", whole, megabytes / whole, f"target {8 * megabytes / 300:.1f} s; cleaned output included"),
+        ("peak memory of it", None, None, f"{memory:.2f} GB, target 2 GB"),
+        ("read the column alone", reads, megabytes / reads, "median of 5 warm reads"),
+        ("corpus", None, None, f"{count:,} rows, {megabytes:.0f} MB of text"),
+    ]
+
+
+def _column(data: Path) -> list[pa.Table]:
+    file = pq.ParquetFile(data)
+    return [pa.Table.from_batches([batch]) for batch in file.iter_batches(columns=["messages"])]
+
+
+def _few(data: Path, work: Path) -> Path:
+    few = work / "few.parquet"
+    pq.write_table(pq.ParquetFile(data).read_row_group(0).slice(0, 100), few)
+    return few
+
+
+def _scan(batches: list[pa.Table], items: object) -> int:
+    return sum(len(found) for found in ordered_map(lambda b: findings_of(b, "sft", None, items), batches, THREADS))  # type: ignore[arg-type]
+
+
+def _timed(work):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def _whole(data: Path, suite: Path, work: Path, scanned: Path) -> tuple[float, float]:
+    """Seconds and peak memory (GB) of the command."""
+    del data
+    out = work / "out"
+    command = [sys.executable, "-m", "tulu_data", "decontaminate", "--against", str(suite), "--roles", "all"]
+    command += ["--threads", str(THREADS), "--force", "--out", str(out), str(scanned)]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    seconds, done = _timed(lambda: subprocess.run(command, capture_output=True, check=False))
+    if done.returncode not in {0, 3}:
+        sys.exit(done.stderr.decode())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return seconds, max(before, after) / 1e6
+
+
+if __name__ == "__main__":
+    main()
