@@ -8,6 +8,8 @@ from __future__ import annotations
 import inspect
 import tempfile
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
 import yaml
@@ -64,9 +66,28 @@ def entry(step: type[Step]) -> str:
 
 def setting(name: str, field: FieldInfo) -> str:
     """One row of the table of settings."""
-    default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
-    kind = inspect.formatannotation(field.annotation).replace("typing.", "").replace("|", "\\|")
-    return f"| `{name}` | {field.description or ''} | {kind} | {default} |"
+    default = "required" if field.is_required() else written(field.get_default(call_default_factory=True))
+    return f"| `{name}` | {field.description or ''} | {kind_of(field.annotation)} | {default} |"
+
+
+def written(value: object) -> str:
+    """A value as a recipe writes it."""
+    shown = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True)
+    return "" if value is None else f"`{shown.removesuffix('...' + chr(10)).strip()}`"
+
+
+def kind_of(annotation: Any) -> str:
+    """A type in words."""
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return kind_of(inside[0])
+    if origin is Literal:
+        return ", ".join(f"`{value}`" for value in inside)
+    if origin is tuple:
+        return f"list of {kind_of(inside[0])}"
+    if origin in (Union, UnionType):
+        return ", or ".join(kind_of(part) for part in inside if part is not type(None))
+    return {str: "text", bool: "`true`, `false`", int: "whole number", float: "number"}[annotation]
 
 
 PAGES = {"cli.md": cli_page, "catalogue.md": catalogue_page}

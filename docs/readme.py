@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 SHOWN = re.compile(r"```console\n(\$ .*\n)(?:.*\n)*?```\n")
 STATUS = {"decontaminate": 3}
+UNWANTED = {"FORCE_COLOR", "TTY_COMPATIBLE", "TULU_DATA_MIRROR"}
+"""Settings of a person's own that would change what is printed."""
 
 
 def page(folder: Path) -> str:
@@ -28,7 +30,8 @@ def output(line: str, folder: Path) -> str:
     """What `$ tulu-data …` prints on standard output, without the places that differ between machines."""
     program, *arguments = shlex.split(line.removeprefix("$ "))
     assert program == "tulu-data", line
-    environment = {**os.environ, "COLUMNS": "100", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
+    kept = {name: value for name, value in os.environ.items() if name not in UNWANTED}
+    environment = {**kept, "COLUMNS": "100", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, "-m", "tulu_data", *arguments]
     done = subprocess.run(  # noqa: S603  the commands are our own page's
         command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False

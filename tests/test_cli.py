@@ -187,7 +187,7 @@ def test_control_c_ends_with_one_line_and_130() -> None:
 def test_decontaminate_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls = _recording(monkeypatch, "decontaminate", SimpleNamespace(exit_status=3, summary={"cells": []}))
     line = f"decontaminate a.jsonl b.jsonl --against s.yaml --out {tmp_path / 'o'} --roles user,system --json"
-    line += " --rule tulu3 --all-recipes --force --threads 2 --bad-rows skip"
+    line += " --rule tulu3 --adapter alpaca --all-recipes --force --threads 2 --bad-rows skip"
     line += f" --mirror {tmp_path} --workspace {tmp_path}"
     assert cli.run(line.split()) == 3
     (call,) = calls
@@ -199,6 +199,7 @@ def test_decontaminate_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp
         "out": tmp_path / "o",
         "roles": ["user", "system"],
         "rule": "tulu3",
+        "adapter": "alpaca",
         "all_recipes": True,
         "mirror": tmp_path,
         "threads": 2,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import sysconfig
@@ -51,35 +52,83 @@ def test_the_source_distribution_builds_the_same_wheel(built: Path, tmp_path: Pa
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("how", ["wheel", "editable"])
-def test_shipped_recipes_are_found_from_an_empty_directory(how: str, built: Path, tmp_path: Path) -> None:
-    python = _environment(tmp_path / "env")
-    what = ["-e", str(ROOT)] if how == "editable" else [str(next(built.glob("*.whl")))]
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
-    _run([*pip, "--no-build-isolation", *what], tmp_path)
-    empty = tmp_path / "empty"
+@pytest.fixture(scope="module")
+def installed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment in which the wheel is installed."""
+    return _environment(tmp_path_factory.mktemp("wheel"), str(next(built.glob("*.whl"))))
+
+
+def test_a_wheel_finds_its_recipes_from_an_empty_directory(installed: Path, tmp_path: Path) -> None:
+    assert _home(installed, tmp_path).is_relative_to(installed.parent.parent)
+    _assert_recipes_are_found(installed, tmp_path)
+
+
+def test_an_editable_install_finds_its_recipes_from_an_empty_directory(tmp_path: Path) -> None:
+    python = _environment(tmp_path / "env", "-e", str(ROOT))
+    assert _home(python, tmp_path).is_relative_to(ROOT)
+    _assert_recipes_are_found(python, tmp_path)
+
+
+def _home(python: Path, folder: Path) -> Path:
+    return Path(_run([str(python), "-c", "import tulu_data; print(tulu_data.__file__)"], folder).strip())
+
+
+def _assert_recipes_are_found(python: Path, folder: Path) -> None:
+    program, empty = str(python.parent / "tulu-data"), folder / "empty"
     empty.mkdir()
-    where = _run([str(python), "-c", "import tulu_data; print(tulu_data.__file__)"], empty).strip()
-    assert Path(where).is_relative_to(ROOT if how == "editable" else tmp_path / "env")
-    program = str(python.parent / "tulu-data")
     assert "sft_mini: nothing wrong" in _run([program, "check", "sft_mini"], empty)
-    assert "my_mix: nothing wrong" in _run(
-        [program, "check", "my_mix", "--workspace", str(_started(program, tmp_path / "new"))], empty
-    )
     assert list(empty.iterdir()) == []
+    _run([program, "init"], empty)
+    assert "my_mix: nothing wrong" in _run([program, "check", "my_mix"], empty)
 
 
-def _started(program: str, folder: Path) -> Path:
-    _run([program, "init", str(folder)], folder.parent)
-    return folder
+def test_an_installed_package_brings_operators_of_its_own(installed: Path, tmp_path: Path) -> None:
+    (libraries,) = (installed.parent.parent / "lib").glob("*/site-packages")
+    (libraries / "loud.py").write_text(LOUD)
+    about = libraries / "loud-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: loud\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[tulu_data.operators]\nloud = loud:Loud\n")
+    program = str(installed.parent / "tulu-data")
+    listed = json.loads(_run([program, "operators", "--json"], tmp_path))
+    assert {"operator": "loud", "what": "Rejects nothing", "settings": ""} in listed
+    _run([program, "init"], tmp_path)
+    recipe = tmp_path / "mixtures" / "my_mix.yaml"
+    recipe.write_text(recipe.read_text() + "steps:\n  - {op: loud}\n")
+    assert "my_mix: nothing wrong" in _run([program, "check", "my_mix"], tmp_path)
 
 
-def _environment(folder: Path) -> Path:
-    """A virtual environment that sees the libraries of this one, but not this package; returns its Python."""
+LOUD = '''
+import pyarrow as pa
+from tulu_data.op import Op, verdicts
+
+
+class Loud(Op):
+    """Rejects nothing."""
+
+    name = "loud"
+
+    def reads(self, kind):
+        return ("messages",)
+
+    def apply(self, batch, state):
+        return verdicts(batch, pa.array([False] * batch.num_rows), "loud:never")
+
+    @classmethod
+    def example(cls):
+        return cls()
+'''
+
+
+def _environment(folder: Path, *what: str) -> Path:
+    """A virtual environment with `what` installed that sees the libraries of this one; returns its Python."""
     _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], folder.parent)
     python = folder / "bin" / "python"
     home = _run([str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], folder).strip()
-    Path(home, "libraries.pth").write_text(sysconfig.get_path("purelib"))  # a .pth file there is not followed
+    # Not followed from there is the .pth file by which this package may be installed here.
+    Path(home, "libraries.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps"]
+    _run([*pip, "--no-build-isolation", *what], folder)
     return python
 
 

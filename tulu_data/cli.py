@@ -155,6 +155,7 @@ def cli() -> None:
     help="Whose messages are scanned: all, or a list such as user,assistant.",
 )
 @click.option("--rule", help="How a match is decided, instead of the suite's own rule.")
+@click.option("--adapter", metavar="NAME", help="Shape of all DATA, where the columns do not tell it.")
 @click.option("--all-recipes", is_flag=True, help="Scan the sources of every recipe in the workspace.")
 @click.option("--force", is_flag=True, help="Replace an existing --out.")
 @click.option(

@@ -53,9 +53,8 @@ def read_document(path: Path) -> Document:
         loader = yaml.SafeLoader(_text(path))
         node = loader.get_single_node()
         if node is None:
-            raise _fault(
-                path, "the file is empty", remedy="A recipe begins with `mixture: NAME`, a suite with `suite: NAME`"
-            )
+            remedy = "A recipe begins with `mixture: NAME`, a suite with `suite: NAME`"
+            raise _fault(path, "the file is empty", remedy=remedy)
         _check_size(path, node)
         lines, twice = _lines(path, node)
         if twice:

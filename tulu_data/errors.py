@@ -33,8 +33,8 @@ class Where:
 
     def __str__(self) -> str:
         parts = [self.file] if self.file else []
-        parts += [f"{name} {value}" for name in ("line", "row", "field") if (value := getattr(self, name)) is not None]
-        return ", ".join(parts)
+        numbered = (("line", self.line), ("row", self.row), ("field", self.field))
+        return ", ".join(parts + [f"{name} {value}" for name, value in numbered if value is not None])
 
 
 class TuluDataError(Exception):
@@ -55,7 +55,8 @@ class TuluDataError(Exception):
         nearest: str | None = None,
         remedy: str | None = None,
     ) -> None:
-        self.what, self.where, self.expected, self.nearest, self.remedy = what, where, expected, nearest, remedy
+        self.what, self.where, self.expected = what, where, expected
+        self.nearest, self.remedy = nearest, remedy
         super().__init__(what)
 
     def __str__(self) -> str:
@@ -127,7 +128,8 @@ class RecipeError(TuluDataError):
     def __str__(self) -> str:
         if len(self.problems) == 1:
             return f"{self.what}: {self.problems[0]}"
-        return "\n".join([f"{self.what}: {len(self.problems)} problems", *(f"  - {p}" for p in self.problems)])
+        title = f"{self.what}: {len(self.problems)} problems"
+        return "\n".join([title, *(f"  - {problem}" for problem in self.problems)])
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -144,6 +146,7 @@ def unknown(what: str, name: str, known: Iterable[str], *, where: Where | str | 
     """The error for a name that does not exist: says which do, and which is nearest."""
     names = sorted(known)
     listing = ", ".join(names[:20]) + (f", … ({len(names)} in all)" if len(names) > 20 else "")
+    expected = f"one of: {listing}" if names else None
     return UsageError(
-        f"no {what} is named {name!r}", where=where, expected=f"one of: {listing}" if names else None, nearest=nearest(name, names)
+        f"no {what} is named {name!r}", where=where, expected=expected, nearest=nearest(name, names)
     )

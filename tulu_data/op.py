@@ -4,14 +4,16 @@
     Fold    a narrow projection of every row in, one artifact out; separates two passes
     Step    a word of a recipe; `plan()` names the Ops and Folds it is made of (an Op is a Step of itself)
 
-An Op rejects a row by setting its `verdict` to `name:reason`; it never drops one. The laws that hold for every
-operator (split, modesty, sufficiency, survival) are tested in `tests/test_laws.py`.
+An Op rejects a row by setting its `verdict` to `name:reason`; it never drops one. The laws that hold for
+every operator (split, modesty, sufficiency, survival) are tested in `tests/test_laws.py`.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+import traceback
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from functools import cache
 from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
@@ -71,7 +74,7 @@ class Step(BaseModel):
         """A small instance: for the laws and the catalogue."""
 
     def bind(self, workspace: Workspace, base: Path) -> Self:  # noqa: ARG002
-        """The same step, with the names and relative paths in its settings resolved from `base` (the recipe's folder)."""
+        """The same step, its settings' names and relative paths resolved from `base`, the recipe's folder."""
         return self
 
     def content(self) -> str:
@@ -105,7 +108,7 @@ class Op(Step):
 
     @abstractmethod
     def apply(self, batch: pa.Table, state: Any) -> pa.Table:
-        """The same rows with the columns of `writes()`; in any column order and with any extra Arrow type quirks."""
+        """The same rows with the columns of `writes()`, in any order and any of Arrow's types for them."""
 
 
 class Fold(Step):
@@ -139,11 +142,15 @@ class Fold(Step):
 def conform(before: pa.Table, after: pa.Table, op: Op) -> pa.Table:
     """`after` cast to the schema of `before` plus `op.writes()`, in that column order.
 
-    Needed because a Polars round trip turns nested `string` into `large_string`, and an all-null verdict comes out
-    typed `null`. A change of the number of rows, or a declared column that is missing, is the operator's fault.
+    Needed because a Polars round trip turns nested `string` into `large_string`, and an all-null verdict
+    comes out typed `null`.
+
+    Raises:
+        TypeError: the number of rows changed, or a declared column is missing: the operator's fault.
     """
     if after.num_rows != before.num_rows:
-        raise TypeError(f"operator {op.name!r} returned {after.num_rows} rows for {before.num_rows}; it must set verdicts instead")
+        what = f"operator {op.name!r} returned {after.num_rows} rows for {before.num_rows}"
+        raise TypeError(f"{what}; it must set verdicts instead")
     written = {f.name: f for f in op.writes()}
     fields = [written.pop(f.name, f) for f in before.schema]
     fields += written.values()
@@ -162,7 +169,7 @@ def verdicts(batch: pa.Table, rejected: pa.Array | pa.ChunkedArray, reason: str 
     return batch.set_column(batch.column_names.index(VERDICT), VERDICT_FIELD, pc.coalesce(old, new))
 
 
-# -- the registry -----------------------------------------------------------------------------------------------
+# -- the registry -------------------------------------------------------------------------------------------
 
 BUILTIN: dict[str, str] = {
     "decontaminate": "tulu_data.decontam.step:Decontaminate",
@@ -202,7 +209,12 @@ class Registry:
         if target is None:
             raise unknown("operator", name, self.names(), where=where)
         module, _, attribute = target.partition(":")
-        found = getattr(importlib.import_module(module), attribute)
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UsageError(
+                f"operator {name!r} ({target}) cannot be loaded: {error}", where=where
+            ) from error
         if not (isinstance(found, type) and issubclass(found, Step)):
             raise UsageError(f"operator {name!r} ({target}) is not a Step", where=where)
         return found
@@ -219,9 +231,11 @@ class Registry:
             raise RecipeError(f"operator {name!r}", settings_problems(error, cls, str(where or ""))) from None
 
     def fingerprint(self, step: Step) -> str:
-        """The step's own fingerprint, with the hash of the workspace's operators file if it comes from there."""
+        """The step's own fingerprint, and where it is from the workspace's operators file, with its hash."""
         own = step.fingerprint()
-        return sha256(f"{own}:{self.local_hash}".encode()).hexdigest()[:16] if step.name in self.local else own
+        if step.name not in self.local:
+            return own
+        return sha256(f"{own}:{self.local_hash}".encode()).hexdigest()[:16]
 
 
 def settings_problems(error: ValidationError, model: type[BaseModel], where: str) -> list[Problem]:
@@ -232,9 +246,7 @@ def settings_problems(error: ValidationError, model: type[BaseModel], where: str
         place = f"{where}: {key}" if where and key else where or key
         if found["type"] == "extra_forbidden":
             last = str(found["loc"][-1])
-            keys = [f.alias or n for n, f in model.model_fields.items()]
-            close = nearest(last, keys) if len(found["loc"]) == 1 else None
-            remedy = f"Did you mean {close!r}?" if close else f"Known keys: {', '.join(keys)}" if len(found["loc"]) == 1 else ""
+            remedy = known_keys(last, model) if len(found["loc"]) == 1 else ""
             problems.append(Problem(f"unknown key {last!r}", where, remedy))
         else:
             given = "" if found["type"] == "missing" else f" (given: {found['input']!r:.80})"
@@ -242,22 +254,53 @@ def settings_problems(error: ValidationError, model: type[BaseModel], where: str
     return problems
 
 
+def known_keys(key: str, model: type[BaseModel]) -> str:
+    """What to write instead of an unknown key: the nearest that `model` has, else all of them."""
+    keys = [str(f.validation_alias or f.alias or name) for name, f in model.model_fields.items()]
+    close = nearest(key, keys)
+    if close:
+        return f"Did you mean {close!r}?"
+    return f"Known keys: {', '.join(keys)}" if keys else "It has no settings"
+
+
 def load_operators(path: Path) -> Registry:
-    """The registry with the operators of a workspace's own file: every Step in it that has a name."""
+    """The registry with the operators of a workspace's own file: every Step in it that has a name.
+
+    Raises:
+        UsageError: there is no such file, running it fails, or one of its names is taken.
+    """
     if not path.is_file():
         raise UsageError("no such operators file", where=str(path))
-    source = path.read_bytes()
-    spec = importlib.util.spec_from_file_location("tulu_data_workspace_operators", path)
+    digest = sha256(path.read_bytes()).hexdigest()
+    module = _module(path, f"tulu_data_operators_{digest[:16]}")
+    classes = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Step)]
+    local = {c.name: c for c in classes if c.__module__ == module.__name__ and "name" in vars(c)}
+    taken = sorted(set(local) & {*BUILTIN, *_installed()})
+    if taken:
+        what = f"the operator name {taken[0]!r} is taken"
+        raise UsageError(what, where=str(path), expected="a name of its own")
+    return Registry(local, digest)
+
+
+def _module(path: Path, name: str) -> ModuleType:
+    """The file as a module that others can look up by its name, as pickle and pydantic do."""
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise UsageError("not a Python file", where=str(path))
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise UsageError(f"the operators file fails: {type(error).__name__}: {error}", where=str(path)) from error
-    steps = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Step) and v.__module__ == module.__name__]
-    local = {step.name: step for step in steps if "name" in vars(step)}
-    taken = sorted(set(local) & {*BUILTIN, *_installed()})
-    if taken:
-        raise UsageError(f"the operator name {taken[0]!r} is taken", where=str(path), expected="a name of its own")
-    return Registry(local, sha256(source).hexdigest())
+        del sys.modules[name]
+        what = f"the operators file fails: {type(error).__name__}: {error}"
+        raise UsageError(what, where=Where(str(path), _line(error, path))) from error
+    return module
+
+
+def _line(error: Exception, path: Path) -> int | None:
+    """The last line of `path` that led to an error."""
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f.lineno for f in reversed(frames) if f.filename == str(path)), None)

@@ -32,12 +32,12 @@ class Task:
 
     def line(self) -> str:
         """`scan alpaca: 120 MB of 300 MB, 410 MB/s, 1 s left`."""
-        text = f"{self.what}: {_amount(self.done, self.unit)}"
+        text, rate = f"{self.what}: {_amount(self.done, self.unit)}", f"{_amount(self.rate(), self.unit)}/s"
         if self.total:
             left = max(self.total - self.done, 0) / max(self.rate(), 1e-9)
-            text += f" of {_amount(self.total, self.unit)}, {_amount(self.rate(), self.unit)}/s, {left:,.0f} s left"
+            text += f" of {_amount(self.total, self.unit)}, {rate}, {left:,.0f} s left"
         else:
-            text += f", {_amount(self.rate(), self.unit)}/s"
+            text += f", {rate}"
         return text
 
 
@@ -100,9 +100,8 @@ class BarProgress(LoggedProgress):
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        bar = RichProgress(
-            BarColumn(bar_width=24), TextColumn("{task.description}"), console=Console(stderr=True), transient=True
-        )
+        columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+        bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
         with bar:
             row = bar.add_task(escape(what), total=total)
 

@@ -1,11 +1,12 @@
 """What a row is: the schemas of the published Tülu 3 datasets, ids and verdicts.
 
-A conversation is `messages: list<struct<role, content>>`. While a mixture is made, a row carries the columns of
-its kind (`OUTPUT[kind]`) and those that tell where it came from (`LINEAGE`); the first go to `data/`, the second
-to `lineage.parquet`.
+A conversation is `messages: list<struct<role, content>>`. While a mixture is made, a row carries the columns
+of its kind (`OUTPUT[kind]`) and those that tell where it came from (`LINEAGE`); the first go to `data/`, the
+second to `lineage.parquet`.
 
-A row's `id` is `source/hash/occurrence`: the hash covers the row's content and nothing else, and the occurrence
-counts rows of equal content in one source from 0. So an id survives reordering and upstream insertions.
+A row's `id` is `source/hash/occurrence`: the hash covers the row's content and nothing else, and the
+occurrence counts rows of equal content in one source from 0. So an id survives reordering and upstream
+insertions.
 """
 
 from __future__ import annotations
@@ -55,19 +56,22 @@ IDENTITY: dict[Kind, tuple[str, ...]] = {
     "preference": ("prompt", "chosen", "rejected"),
     "rlvr": ("messages", "ground_truth", "dataset", "constraint_type", "constraint"),
 }
-"""The columns that a row's content hash covers: ratings and model names may change without making a new row."""
+"""The columns that a row's content hash covers: other ratings and model names make no new row."""
 
 OUTPUT: dict[Kind, pa.Schema] = {
-    kind: pa.schema([("id", pa.string()), *columns, ("source", pa.string())]) for kind, columns in _CONTENT.items()
+    kind: pa.schema([("id", pa.string()), *columns, ("source", pa.string())])
+    for kind, columns in _CONTENT.items()
 }
-"""The columns of `data/`: those of the published Tülu 3 datasets, name for name (`tools` only where a row has some)."""
+"""The columns of `data/`: those of the published Tülu 3 datasets, and `tools` where a row has some."""
 
-LINEAGE = pa.schema([
-    ("row", pa.int64()),  # which row of its source, from 0 in reading order
-    ("upstream_id", pa.string()),
-    ("license", pa.string()),
-    ("native", pa.string()),  # unused scalar columns of the source, as one JSON object
-])
+LINEAGE = pa.schema(
+    [
+        ("row", pa.int64()),  # which row of its source, from 0 in reading order
+        ("upstream_id", pa.string()),
+        ("license", pa.string()),
+        ("native", pa.string()),  # unused scalar columns of the source, as one JSON object
+    ]
+)
 """The columns that tell where a row came from."""
 
 VERDICT = "verdict"
@@ -89,16 +93,18 @@ def conversation_columns(kind: Kind) -> tuple[str, ...]:
     return tuple(f.name for f in CONTENT[kind] if f.type == MESSAGES)
 
 
-# -- identity ---------------------------------------------------------------------------------------------------
+# -- identity -----------------------------------------------------------------------------------------------
 
 
 def canonical_text(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    """The text whose hash is a row's identity: every value with its lengths before it, so that none runs into the next.
+    """The text whose hash is a row's identity: every value behind its length, so none runs into the next.
 
-    Lengths are in bytes of UTF-8. This is the legible twin of what `content_hashes` feeds to the hash.
+    Lengths are in bytes of UTF-8, and `-` where a value is null; a null message has no role and no content.
+    This is the legible twin of what `content_hashes` feeds to the hash.
 
-    >>> canonical_text({"messages": [{"role": "user", "content": "Hé"}], "tools": None}, ["messages", "tools"])
-    '1[user:3:Hé-'
+    >>> hello = [{"role": "user", "content": "Hé"}, {"role": "assistant", "content": None}]
+    >>> canonical_text({"messages": hello, "tools": None}, ["messages", "tools"])
+    '2[user:3:assistant:-:Hé-'
     """
     out = []
     for column in columns:
@@ -108,9 +114,18 @@ def canonical_text(row: Mapping[str, Any], columns: Sequence[str]) -> str:
         elif isinstance(value, str):
             out.append(f"{len(value.encode())}:{value}")
         else:
-            heads = [f"{m['role']}:{len(m['content'].encode())}:" for m in value]
-            out.append("".join([f"{len(value)}[", *heads, *(m["content"] for m in value)]))
+            turns = [(m["role"], m["content"]) if m else (None, None) for m in value]
+            heads = [f"{_or_dash(role)}:{_or_dash(_size(content))}:" for role, content in turns]
+            out.append("".join([f"{len(value)}[", *heads, *(content or "" for _, content in turns)]))
     return "".join(out)
+
+
+def _size(text: str | None) -> int | None:
+    return None if text is None else len(text.encode())
+
+
+def _or_dash(value: object) -> object:
+    return "-" if value is None else value
 
 
 def content_hashes(table: pa.Table, kind: Kind) -> pa.Array:
@@ -119,9 +134,9 @@ def content_hashes(table: pa.Table, kind: Kind) -> pa.Array:
 
 
 def row_hashes(table: pa.Table, columns: Sequence[str]) -> pa.Array:
-    """The 128-bit BLAKE2b hash of the `canonical_text` of some columns of every row, as `fixed_size_binary(16)`.
+    """The 128-bit BLAKE2b hash of some columns' `canonical_text` of every row, as `fixed_size_binary(16)`.
 
-    The texts of a row's messages lie one behind the other in Arrow's buffer, so they are hashed where they are.
+    The texts of a row's messages lie one behind the other in Arrow's buffer, and are hashed where they are.
     """
     hashers = [hashlib.blake2b(digest_size=16) for _ in range(table.num_rows)]
     for column in columns:
@@ -135,27 +150,38 @@ def row_hashes(table: pa.Table, columns: Sequence[str]) -> pa.Array:
 
 
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks or [pa.array([], column.type)])
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks or [pa.array([], column.type)])
 
 
 def _heads_and_bodies(column: pa.Array) -> tuple[list[bytes], list[int], memoryview]:
-    """Of every row: the part of its canonical text before the texts, and where its texts lie in the buffer."""
+    """Of every row: its canonical text as far as the texts, and where its texts lie in the buffer."""
     if pa.types.is_list(column.type):
         turns = column.flatten()  # honours slices and skips what lies under null lists
-        texts = pc.struct_field(turns, "content")
+        roles, texts = (pc.struct_field(turns, name) for name in ("role", "content"))
         counts = pc.list_value_length(column)
         firsts = np.concatenate([[0], np.cumsum(pc.fill_null(counts, 0).to_numpy(zero_copy_only=False))])
-        lengths = pc.cast(pc.binary_length(texts), pa.string())
-        turn_heads = pc.binary_join_element_wise(pc.struct_field(turns, "role"), lengths, "", ":")
+        turn_heads = pc.binary_join_element_wise(_dashed(roles), _dashed(_lengths(texts)), "", ":")
         lists = pa.ListArray.from_arrays(pa.array(firsts, pa.int32()), turn_heads)
         heads = pc.binary_join_element_wise(pc.cast(counts, pa.string()), pc.binary_join(lists, ""), "[")
     else:
         texts, firsts = column, np.arange(len(column) + 1)
-        heads = pc.binary_join_element_wise(pc.cast(pc.binary_length(column), pa.string()), "", ":")
+        heads = pc.binary_join_element_wise(_lengths(column), "", ":")
+    if texts.null_count:
+        texts = pc.fill_null(texts, "")  # there may be bytes in the buffer under a null
     _, offsets, data = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)[texts.offset :][firsts] if len(column) else np.zeros(1, np.int32)
-    heads = pc.cast(pc.fill_null(heads, "-"), pa.binary()).to_pylist()
-    return heads, ends.tolist(), memoryview(data) if data is not None else memoryview(b"")
+    starts = np.frombuffer(offsets, np.int32)[texts.offset :] if len(texts) else np.zeros(1, np.int32)
+    heads = pc.cast(_dashed(heads), pa.binary()).to_pylist()
+    return heads, starts[firsts].tolist(), memoryview(data) if data is not None else memoryview(b"")
+
+
+def _lengths(texts: pa.Array) -> pa.Array:
+    return pc.cast(pc.binary_length(texts), pa.string())
+
+
+def _dashed(texts: pa.Array) -> pa.Array:
+    return pc.fill_null(texts, "-")
 
 
 def row_ids(source: str, hashes: pa.Array, occurrences: pa.Array) -> pa.Array:

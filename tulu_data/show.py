@@ -30,7 +30,7 @@ PLAIN_WIDTH = 100
 """Columns of wrapped text where no terminal tells its width."""
 
 WORD = 20
-"""A column of cells no longer than this is not broken where a terminal is too narrow, as long as others can be."""
+"""A column of cells no longer than this is not broken on a narrow terminal, as long as others can be."""
 
 
 def visible(text: str, *, newline: str = "⏎") -> str:

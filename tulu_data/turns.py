@@ -68,7 +68,13 @@ def turns_of(column: pa.Array | pa.ChunkedArray) -> Turns:
     messages = lists.flatten()  # honours slices, and skips what lies under null lists
     sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     rows = np.repeat(np.arange(len(lists), dtype=np.int64), sizes)
-    return Turns(rows, pc.struct_field(messages, "role"), pc.struct_field(messages, "content"), len(lists))
+    role, content = (_field(messages, name) for name in ("role", "content"))
+    return Turns(rows, role, content, len(lists))
+
+
+def _field(messages: pa.StructArray, name: str) -> pa.Array:
+    """One field of every message; without a copy where no message is null."""
+    return pc.struct_field(messages, name) if messages.null_count else messages.field(name)
 
 
 def one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -1,8 +1,8 @@
 """Where recipes are found: in the user's workspace, else among the shipped ones.
 
-A workspace is any folder; its recipes lie in `mixtures/`, `decontam/` and `synth/`, as in this repository, which is
-itself one. The shipped recipes lie inside the wheel, or at the repository's root when the package is installed
-editable.
+A workspace is any folder; its recipes lie in `mixtures/`, `decontam/` and `synth/`, as in this repository,
+which is itself one. The shipped recipes lie inside the wheel, or at the repository's root when the package is
+installed editable.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Workspace:
         found: set[str] = set()
         for root in self.roots():
             base = root / folder
-            found |= {p.relative_to(base).with_suffix("").as_posix() for p in base.rglob("*.yaml")}
+            files = (path for path in base.rglob("*.yaml") if _is_inside(path, base))
+            found |= {path.relative_to(base).with_suffix("").as_posix() for path in files}
         return sorted(found)
 
     def find(self, folder: str, name: str, *, base: Path | None = None, where: str | None = None) -> Path:
@@ -55,10 +56,11 @@ class Workspace:
             path = (base or self.root) / name
             if path.is_file():
                 return path
-            raise UsageError("no such file", where=where or str(path), expected=f"a recipe file or one of the names in {folder}/")
+            expected = f"a recipe file or one of the names in {folder}/"
+            raise UsageError("no such file", where=where or str(path), expected=expected)
         for root in self.roots():
             path = root / folder / f"{name}.yaml"
-            if path.is_file() and path.resolve().is_relative_to((root / folder).resolve()):
+            if _is_inside(path, root / folder):
                 return path
         names = self.names(folder)
         kind = {"mixtures": "mixture", "decontam": "suite", "synth": "synth recipe"}[folder]
@@ -68,3 +70,8 @@ class Workspace:
             expected=f"one of: {', '.join(names)}, or a .yaml file" if names else "a .yaml file",
             nearest=nearest(name, names),
         )
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    """Whether `path` is a file that lies in `folder`, wherever `..` and links in it lead."""
+    return path.is_file() and path.resolve().is_relative_to(folder.resolve())

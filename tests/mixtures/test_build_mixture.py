@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -14,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.mixtures.places import Place, preference_rows, rlvr_rows, sft_rows, turns
+from tulu_data.engine import sort
 from tulu_data.errors import PolicyError, RecipeError, RowError, SourceError, StoreError
 from tulu_data.mixtures import writer
 from tulu_data.mixtures.check import KEY
 from tulu_data.op import Context, Fold, Op, Registry, verdicts
+from tulu_data.progress import Progress, Task
 from tulu_data.record import OUTPUT, Kind, sort_keys
 
 
@@ -113,6 +116,8 @@ def test_rebuilding_gives_the_same_bytes_at_any_thread_count_and_batch_size(
         place.build(store=place.root / f"store{threads}-{size}", threads=threads, batch_bytes=size)
         for threads, size in [(1, None), (2, None), (1, 2_000), (2, 5_000), (3, 20_000)]
     ]
+    monkeypatch.setattr(sort, "BUCKET_BYTES", 10_000)  # sorted in several buckets, as large mixtures are
+    made.append(place.build(store=place.root / "buckets", threads=2))
     first = made[0]
     assert len(first.manifest["files"]) > 6
     assert sum(name.startswith("dropped/") for name in first.manifest["files"]) == 2
@@ -438,6 +443,35 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(mini: Place, monkeypatch:
     with pytest.raises(StoreError, match="the disk is full"):
         mini.build()
     assert mini.left_behind() == []
+
+
+def test_a_build_that_fails_at_its_very_end_leaves_nothing(
+    mini: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        mini.build()
+    assert mini.left_behind() == []
+    assert not (mini.store / "mixtures").exists()
+
+
+def test_progress_tells_bytes_read_and_rows_written(mini: Place) -> None:
+    done: dict[str, tuple[int, int | None]] = {}
+
+    class Listening(Progress):
+        @contextmanager
+        def task(self, what: str, total: int | None = None, unit: str = "B") -> Iterator[Task]:
+            with super().task(what, total, unit) as task:
+                yield task
+            done[f"{what} {unit}"] = (task.done, total)
+
+    built = mini.build(progress=Listening())
+    assert list(done) == ["read maths B", "read chat B", "run the steps rows", "write rows"]
+    assert all(amount == total for amount, total in done.values()), done
+    assert done["write rows"][0] == built.rows
 
 
 def test_what_operators_write_goes_to_lineage_but_not_their_own_columns(place: Place) -> None:

@@ -79,7 +79,7 @@ def test_mixtures_in_folders_and_odd_paths_work(tmp_path: Path) -> None:
 
 def test_two_queries_follow_each_other(mini: Place) -> None:
     mini.build()
-    connection = connect(mini.store)
+    connection = connect(str(mini.store))
     assert connection.execute("SELECT count(*) FROM mini").fetchone() is not None
     assert len(connection.cursor().execute("SELECT source FROM mini").fetchall()) > 1
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
 
 from tulu_data.decontam._kernels import cut_all
 from tulu_data.decontam.index import kernel_tables
@@ -35,3 +37,18 @@ def _tokens(body: np.ndarray, ends: np.ndarray, chars: np.ndarray) -> list[Token
     return [
         Token(raw[a:b].decode().lower(), *place) for a, b, place in zip(starts, ends.tolist(), places, strict=False)
     ]
+
+
+TRICKY: SearchStrategy[str] = st.text(
+    st.sampled_from(
+        "aZ_09 '\x00\x7f\n"
+        "éÉ\u0301\u0300\u0316\u0305\u0344\u0327\u0345"  # letters and marks, of several combining classes
+        "\u1100\u1161\u11a8\u11c2가각\u1160\u1175"  # Hangul, composed and not
+        "\u200b\u200d\u00ad\u2066\ufeff\U000e0041"  # format characters
+        "Σσςİıßẞﬁﷺﷻǅΐΰ½²①㌀㍿ﾊﾟｶﾞﬓ"  # what changes in length or form
+        "\u09c7\u09be\u0bc6\u0bd7\u0dd9\u0dca\U00011131\U00011127"  # Indic vowels that compose
+        "日本😀\u0660\u0966\u0e33ָׁשׂ\u2126\u212b\u0f73\u3099か\ufe0f\U0001d400\U0010ffff\ufffd"
+    ),
+    max_size=24,
+)
+"""Characters whose normal form depends on their neighbours, grows, shrinks or vanishes."""

@@ -31,12 +31,16 @@ class Grams(NamedTuple):
 
     n: int
     powers: np.ndarray  # uint64 [n + 1]: PRIME ** k
-    filter: np.ndarray  # uint64: a bit for each gram, by the leading bits of its mixed hash
+    stride: int  # every stride-th place of a text is sampled
+    sample: np.ndarray  # uint64: as `filter`, for all runs of n - stride + 1 tokens of the fields that have n-grams
+    sample_shift: int
+    filter: np.ndarray  # uint64: two bits for each gram of n tokens, in the word that its mixed key's leading bits name
     filter_shift: int
     table: np.ndarray  # uint64 [slots, 2]: open addressing; a key, and the number of its gram + 1 (0: free)
     table_shift: int
     pairs: np.ndarray  # uint64 [PAIR_BITS / 64]: a bit for the last two tokens of each gram of 2 to n - 1 tokens
     singles: np.ndarray  # uint64 [1024]: a bit for each gram of one token, by the leading 16 bits of its hash
+    sizes: np.ndarray  # uint64 [PAIR_BITS / 16]: the lengths of the short grams that end in a pair, as a mask
     short_filter: np.ndarray  # uint64 [SHORT_BITS / 64]: as `filter`, of the grams shorter than n alone
     short_lengths: np.ndarray  # uint8 [n]: whether a short gram of that length exists
     text: np.ndarray  # uint8: the tokens of every gram's first occurrence lie in here
@@ -81,6 +85,14 @@ def _bit(bits, number):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _two_bits(mixed, shift):  # type: ignore[no-untyped-def]
+    """The word of a filter that a mixed key belongs to, and its two bits in there."""
+    low = np.uint64(63)
+    one = np.uint64(1)
+    return mixed >> shift, (one << (mixed & low)) | (one << ((mixed >> np.uint64(6)) & low))
+
+
+@njit(nogil=True, cache=True)
 def set_bit(bits, number):  # type: ignore[no-untyped-def]
     """Sets one bit of an array of 64-bit words."""
     bits[number >> np.uint64(6)] |= np.uint64(1) << (number & np.uint64(63))
@@ -93,7 +105,8 @@ def fill(keys, lengths, n, filter_, filter_shift, short_filter, table, table_shi
         key = keys[gram]
         mixed = key * _MIX
         if lengths[gram] == n:
-            set_bit(filter_, mixed >> np.uint64(filter_shift))
+            word, bits = _two_bits(mixed, np.uint64(filter_shift))
+            filter_[word] |= bits
         else:
             set_bit(short_filter, mixed >> SHORT_SHIFT)
         slot = mixed >> np.uint64(table_shift)
@@ -101,6 +114,14 @@ def fill(keys, lengths, n, filter_, filter_shift, short_filter, table, table_shi
             slot = (slot + np.uint64(1)) & np.uint64(table.shape[0] - 1)
         table[slot, 0] = key
         table[slot, 1] = gram + 1
+
+
+@njit(nogil=True, cache=True)
+def fill_sample(keys, sample, shift):  # type: ignore[no-untyped-def]
+    """Enters keys into a filter."""
+    for key in keys:
+        word, bits = _two_bits(key * _MIX, np.uint64(shift))
+        sample[word] |= bits
 
 
 @njit(nogil=True, cache=True)
@@ -154,22 +175,42 @@ def _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size):
 
 
 @njit(nogil=True, cache=True)
-def _long_candidates(hashes, tokens, n, top, filter_, shift, places, keys):  # type: ignore[no-untyped-def]
-    """The places where an n-gram ends that passes the filter, and its key. One tight loop: nothing else is done here."""
+def _key_at(hashes, start, size):  # type: ignore[no-untyped-def]
+    key = np.uint64(0)
+    for k in range(start, start + size):
+        key = key * PRIME + hashes[k]
+    return key
+
+
+@njit(nogil=True, cache=True)
+def _passes(filter_, shift, key):  # type: ignore[no-untyped-def]
+    word, bits = _two_bits(key * _MIX, shift)
+    return filter_[word] & bits == bits
+
+
+@njit(nogil=True, cache=True)
+def _long_candidates(hashes, tokens, n, stride, sample, sample_shift, filter_, shift, samples, places, keys):  # type: ignore[no-untyped-def]
+    """The places where an n-gram begins that passes the filters, and its key.
+
+    Every window of n tokens holds exactly one run of n - stride + 1 tokens that begins at a multiple of the stride.
+    So it is enough to look up these runs, and the windows around those that are known.
+    """
+    size = n - stride + 1
+    sampled = (tokens - size) // stride + 1 if tokens >= size else 0
+    for k in range(sampled):
+        keys[k] = _key_at(hashes, k * stride, size)
+    known = 0
+    for k in range(sampled):  # nothing else in this loop, so that many looks into memory are under way at once
+        samples[known] = k * stride
+        known += np.int64(_passes(sample, sample_shift, keys[k]))
     count = 0
-    rolled = np.uint64(0)
-    for i in range(min(n - 1, tokens)):
-        rolled = rolled * PRIME + hashes[i]
-    for i in range(n - 1, tokens):
-        rolled = rolled * PRIME + hashes[i]
-        if i >= n:
-            rolled -= hashes[i - n] * top
-        keys[i] = rolled
-    for i in range(n - 1, tokens):  # apart, so that many looks into the filter are under way at once
-        key = keys[i]
-        places[count] = i
-        keys[count] = key  # count <= i: what is overwritten was read
-        count += np.int64(_bit(filter_, key * _MIX >> shift))
+    for k in range(known):
+        p = samples[k]
+        for start in range(max(0, p - stride + 1), min(p, tokens - n) + 1):
+            key = _key_at(hashes, start, n)
+            places[count] = start
+            keys[count] = key
+            count += np.int64(_passes(filter_, shift, key))
     return count
 
 
@@ -187,6 +228,11 @@ def _short_candidates(hashes, tokens, pairs, singles, any_single, places):  # ty
         count += np.int64(ending)
         before = token
     return count
+
+
+@njit(nogil=True, cache=True)
+def _candidates_room(tokens):  # type: ignore[no-untyped-def]
+    return np.empty(tokens + 1, np.int32), np.empty(tokens + 1, np.int32), np.empty(tokens + 1, np.uint64)
 
 
 @njit(nogil=True, cache=True)
@@ -211,11 +257,13 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
     n, filter_, pairs, singles = grams.n, grams.filter, grams.pairs, grams.singles
     powers, short_lengths, short_filter = grams.powers, grams.short_lengths, grams.short_filter
     table, table_shift = grams.table, np.uint64(grams.table_shift)
-    shift = np.uint64(grams.filter_shift)
+    shift, sample_shift = np.uint64(grams.filter_shift), np.uint64(grams.sample_shift)
+    stride, sample, sizes = grams.stride, grams.sample, grams.sizes
+    one = np.uint64(1)
     any_short = short_lengths.max() > 0
     any_single = short_lengths[min(1, n - 1)] > 0
     out, origins, starts, ends, hashes = make_room(longest(offsets) + 8192)
-    places, keys = np.empty(starts.size + 1, np.int32), np.empty(starts.size + 1, np.uint64)
+    samples, places, keys = _candidates_room(starts.size)
     hits = np.empty((1024, 5), np.int32)
     count = 0
     python = np.empty(64, np.int32)
@@ -229,7 +277,7 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
         )
         if tokens == NEEDS_ROOM:
             out, origins, starts, ends, hashes = enough_room(length)
-            places, keys = np.empty(starts.size + 1, np.int32), np.empty(starts.size + 1, np.uint64)
+            samples, places, keys = _candidates_room(starts.size)
             address, tokens, mapped = locate(
                 data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
             )
@@ -239,9 +287,12 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
             python[left] = text
             left += 1
             continue
-        for c in range(_long_candidates(hashes, tokens, n, powers[n], filter_, shift, places, keys)):
+        found = _long_candidates(
+            hashes, tokens, n, stride, sample, sample_shift, filter_, shift, samples, places, keys
+        )
+        for c in range(found):
             gram = _find(table, table_shift, keys[c])
-            first = places[c] - n + 1
+            first = places[c]
             if gram >= 0 and grams.length[gram] == n and _same(grams, gram, address, starts, ends, first):
                 hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, n)
                 count += 1
@@ -249,11 +300,15 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
             continue
         for c in range(_short_candidates(hashes, tokens, pairs, singles, any_single, places)):
             last = places[c]
+            possible = sizes[pair_bit(hashes[last - 1] if last else np.uint64(0), hashes[last]) >> np.uint64(4)]
+            possible |= np.uint64(any_single) << one
             part = np.uint64(0)
-            for size in range(1, min(n, last + 2)):
+            size = 0
+            while possible >> np.uint64(size + 1) and size <= last:
+                size += 1
                 part += hashes[last - size + 1] * powers[size - 1]
                 key = key_of(part, size, n)
-                if not short_lengths[size] or not _bit(short_filter, key * _MIX >> SHORT_SHIFT):
+                if not (possible >> np.uint64(size)) & one or not _bit(short_filter, key * _MIX >> SHORT_SHIFT):
                     continue
                 gram = _find(table, table_shift, key)
                 first = last - size + 1

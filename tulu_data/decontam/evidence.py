@@ -61,8 +61,7 @@ def findings_of(batch: pa.Table, kind: Kind, roles: Sequence[str] | None, suite:
     messages = np.concatenate([m for _, m in sides])
     rows = _structs(found, suite, pa.array(names, pa.string()), texts, messages)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(found.rows, minlength=batch.num_rows))])
-    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)
-    return pc.if_else(pa.array(np.diff(offsets) > 0), lists, pa.scalar(None, lists.type))
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows, mask=pa.array(np.diff(offsets) == 0))
 
 
 def _side(column: pa.Array, roles: Sequence[str] | None) -> tuple[Column, npt.NDArray[np.int32]]:

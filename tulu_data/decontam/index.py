@@ -17,8 +17,8 @@ from tulu_data.decontam._kernels import PRIME, Fields, Grams
 from tulu_data.text.hashing import Texts, prepare_texts
 from tulu_data.text.unicode_tables import UnicodeTables, unicode_tables
 
-FILTER_BITS_PER_GRAM = 32
-"""At 32 bits for each n-gram, 3 % of other n-grams pass the filter and cost a look into the table."""
+FILTER_BITS_PER_GRAM = 16
+"""At 16 bits for each n-gram, two of them set, 1.5 % of other n-grams pass the filter and cost a look into the table."""
 
 Memory = tuple[Any, ...]
 
@@ -147,9 +147,14 @@ def _grams(cut: _Cut, n: int) -> tuple[Grams, npt.NDArray[np.int32], npt.NDArray
         raise ValueError("two different n-grams have one hash")
     first, length = firsts[where], lengths[where]
     filter_, filter_shift, table, table_shift, short_filter = _filters_and_table(distinct, length, n)
-    pairs, singles, short_lengths = _short(cut, first, length, n)
+    pairs, singles, sizes, short_lengths = _short(cut, first, length, n)
+    stride = max(1, n // 2)  # half an n-gram: fewer places are sampled as it grows, but shorter runs pass more often
+    sampled, _, _ = kernels.gram_keys(cut.hashes, cut.offsets, n - stride + 1, powers)
+    sample, sample_shift = _filter(len(sampled))
+    kernels.fill_sample(sampled, sample, sample_shift)
     grams = Grams(
-        n, powers, filter_, filter_shift, table, table_shift, pairs, singles, short_filter, short_lengths,
+        n, powers, stride, sample, sample_shift, filter_, filter_shift, table, table_shift,
+        pairs, singles, sizes, short_filter, short_lengths,
         _padded(cut.text), first, length, starts, cut.ends,
     )  # fmt: skip
     return grams, inverse.astype(np.int32), gram_offsets
@@ -159,27 +164,36 @@ def _padded(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return text if len(text) else np.zeros(1, np.uint8)
 
 
+def _filter(keys: int) -> tuple[npt.NDArray[np.uint64], int]:
+    """An empty filter for so many keys, and the shift that leads from a mixed key to its word."""
+    bits = max(16, int(keys * FILTER_BITS_PER_GRAM - 1).bit_length())
+    return np.zeros(1 << (bits - 6), np.uint64), 70 - bits
+
+
 def _filters_and_table(keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int32], n: int) -> tuple[Any, ...]:
-    bits = max(16, int(len(keys) * FILTER_BITS_PER_GRAM - 1).bit_length())
+    filter_, shift = _filter(len(keys))
+    short_filter = np.zeros(kernels.SHORT_BITS // 64, np.uint64)
     slot_bits = max(8, int(len(keys) * 2).bit_length())
-    filter_, short_filter = np.zeros(1 << (bits - 6), np.uint64), np.zeros(kernels.SHORT_BITS // 64, np.uint64)
     table = np.zeros((1 << slot_bits, 2), np.uint64)
-    kernels.fill(keys, lengths, n, filter_, 64 - bits, short_filter, table, 64 - slot_bits)
-    return filter_, 64 - bits, table, 64 - slot_bits, short_filter
+    kernels.fill(keys, lengths, n, filter_, shift, short_filter, table, 64 - slot_bits)
+    return filter_, shift, table, 64 - slot_bits, short_filter
 
 
-def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, Any, Any]:
-    """How `scan` knows the end of a gram shorter than n: bits for last pairs, bits for single tokens, the lengths."""
+def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, Any, Any, Any]:
+    """How `scan` knows the end of a gram shorter than n: bits for last pairs and single tokens, and the lengths."""
     pairs, singles = np.zeros(kernels.PAIR_BITS // 64, np.uint64), np.zeros(1024, np.uint64)
+    sizes = np.zeros(kernels.PAIR_BITS // 16, np.uint64)
     lengths = np.zeros(n, np.uint8)
     for start, size in zip(first[length < n], length[length < n], strict=True):
         last = cut.hashes[start + size - 1]
         if size == 1:
             kernels.set_bit(singles, last >> np.uint64(48))
         else:
-            kernels.set_bit(pairs, kernels.pair_bit(cut.hashes[start + size - 2], last))
+            pair = kernels.pair_bit(cut.hashes[start + size - 2], last)
+            kernels.set_bit(pairs, pair)
+            sizes[pair >> 4] |= np.uint64(1 << int(size))
         lengths[size] = 1
-    return pairs, singles, lengths
+    return pairs, singles, sizes, lengths
 
 
 def _inverted(values: Any, offsets: Any, size: int) -> tuple[Any, Any]:

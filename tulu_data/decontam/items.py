@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -136,11 +136,16 @@ def _unlike(ids: list[str]) -> list[str]:
     """The ids, those that repeat told apart as `id~1`, `id~2`: upstream ids are never relied upon."""
     if len(set(ids)) == len(ids):
         return ids
-    seen: Counter[str] = Counter()
+    taken, seen = set(ids), Counter[str]()
     out = []
     for name in ids:
-        out.append(f"{name}~{seen[name]}" if seen[name] else name)
-        seen[name] += 1
+        unique = name
+        while seen[name] and unique in taken:
+            unique = f"{name}~{seen[name]}"
+            seen[name] += 1
+        seen[name] = seen[name] or 1
+        taken.add(unique)
+        out.append(unique)
     return out
 
 
@@ -151,13 +156,14 @@ def _first(batches: Iterator[Batch], most: int | None) -> Iterator[Batch]:
         left = batch.table.num_rows if most is None else max(0, most - seen.get(batch.file, 0))
         seen[batch.file] = seen.get(batch.file, 0) + batch.table.num_rows
         if left:
-            yield Batch(batch.table.slice(0, left), batch.rows.slice(0, left), batch.file)
+            lines = batch.lines.slice(0, left) if batch.lines is not None else None
+            yield replace(batch, table=batch.table.slice(0, left), rows=batch.rows.slice(0, left), lines=lines)
 
 
 def _ids(entry: Eval, batch: Batch) -> Sequence[str]:
-    if entry.id is None:
-        return [str(row) for row in batch.rows.to_pylist()]
-    return [str(value) for value in _column(entry, entry.id, batch).to_pylist()]
+    numbers = batch.rows.to_pylist()
+    given = numbers if entry.id is None else _column(entry, entry.id, batch).to_pylist()
+    return [str(row if value is None else value) for value, row in zip(given, numbers, strict=True)]
 
 
 def _texts(entry: Eval, field: FieldSpec, batch: Batch) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,29 +15,52 @@ from tulu_data.engine.spill import disk_errors
 from tulu_data.errors import StoreError
 
 
+WRITTEN = {"clean", "dropped", "matches.parquet", "bad_rows.parquet", "summary.json"}
+"""What a result's folder holds; `--force` replaces no folder that holds anything else."""
+
+
 @contextmanager
 def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
     """A folder beside `out` to write into; it takes the place of `out` at the end, and vanishes if anything fails.
 
     Raises:
-        StoreError: `out` exists and `force` is not given, or is a file, or its parent cannot be written.
+        StoreError: `out` exists and `force` is not given, or holds what is no result, or is a file, or its parent
+            cannot be written.
     """
-    if out.exists() and not force:
-        raise StoreError("exists already", where=str(out), remedy="--force replaces it, --out names another folder")
-    if out.exists() and not out.is_dir():
-        raise StoreError("is a file, not a folder", where=str(out))
-    aside = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     with disk_errors(out):
-        aside.mkdir(parents=True)
+        target = out.resolve()
+        _check(target, out, force=force)
+        aside, old = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
+        made = [folder for folder in target.parents if not folder.exists()]
         try:
+            aside.mkdir(parents=True)
             yield aside
-            old = out.with_name(f".{out.name}.{os.getpid()}.old")
-            if out.exists():
-                out.rename(old)
-            aside.rename(out)
+            if target.exists():
+                target.rename(old)
+            aside.rename(target)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+            if old.exists() and not target.exists():
+                old.rename(target)
+            with suppress(OSError):  # ends at the first folder that holds something
+                for folder in made:
+                    folder.rmdir()
+
+
+def _check(target: Path, shown: Path, *, force: bool) -> None:
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise StoreError("is a file, not a folder", where=str(shown))
+    if not force:
+        raise StoreError("exists already", where=str(shown), remedy="--force replaces it, --out names another folder")
+    other = sorted({path.name for path in target.iterdir()} - WRITTEN)
+    if other:
+        raise StoreError(
+            f"holds {other[0]!r}, so it is no result of this command and is not replaced", where=str(shown),
+            expected="a new folder, or one that was written here before",
+        )  # fmt: skip
 
 
 class NativeWriter:

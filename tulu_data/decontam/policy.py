@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,7 +39,7 @@ def cells(matches: pa.Table, datasets: Sequence[str], suite: SuiteItems) -> list
     dropped = matches.filter(pc.not_equal(matches["action"], "keep"))
     counted = dropped.group_by(["dataset", "eval"]).aggregate([("item_id", "count_distinct"), ("row_id", "count_distinct")])
     found = {(r["dataset"], r["eval"]): (r["item_id_count_distinct"], r["row_id_count_distinct"]) for r in counted.to_pylist()}
-    share = suite.suite.rule.contaminated
+    share = Fraction(str(suite.suite.rule.contaminated))  # as it is written: 29 % of 100 is 29, not 28.999…
     out = []
     for dataset in datasets:
         for part in suite.evals:

@@ -23,13 +23,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-import tulu_data
+from tulu_data import __version__
+from tulu_data.decontam.check import check_suite
 from tulu_data.decontam.data import Data, data_to_scan
 from tulu_data.decontam.evidence import MATCHES, explode, findings_of
-from tulu_data.decontam.items import SuiteItems
+from tulu_data.decontam.items import SuiteItems, read_items
 from tulu_data.decontam.output import NativeWriter, new_folder
 from tulu_data.decontam.policy import Cell, cells
-from tulu_data.decontam.step import items_of
 from tulu_data.decontam.suite import load_suite
 from tulu_data.engine import BATCH_BYTES, ordered_map
 from tulu_data.errors import UsageError, nearest
@@ -141,6 +141,7 @@ def decontaminate(
     out: Path | None = None,
     roles: str | Sequence[str] = "user",
     rule: str | None = None,
+    adapter: str | None = None,
     all_recipes: bool = False,
     workspace: Workspace | None = None,
     mirror: Path | None = None,
@@ -157,6 +158,7 @@ def decontaminate(
         out: a new folder for the results; `decontaminated/SUITE` unless given.
         roles: whose messages are looked at: `user`, `all`, or a list of roles.
         rule: a preset that wins over the suite's own rule.
+        adapter: the shape of all the data, where it is not to be told from its columns.
         all_recipes: scan the sources of every recipe in the workspace.
         workspace: where names are looked up; the current folder unless given.
         mirror: a folder that stands in for the Hugging Face Hub.
@@ -166,7 +168,7 @@ def decontaminate(
         progress: who is told how far the work is.
 
     Raises:
-        UsageError: a name or role does not exist, or there is nothing to scan.
+        UsageError: a name, role or adapter does not exist, or there is nothing to scan.
         RecipeError: the suite is wrong.
         SourceError: an eval or a dataset cannot be read, or an eval is not as the suite says.
         RowError: a row cannot be used, and `bad_rows` is `stop`.
@@ -175,14 +177,17 @@ def decontaminate(
     workspace, progress = workspace or Workspace.here(), progress or Progress()
     suite = load_suite(against, workspace, base=Path.cwd(), rule=rule)
     wanted = role_list(roles)
-    scans = data_to_scan(data, suite, workspace, all_recipes=all_recipes)
+    scans = data_to_scan(data, suite, workspace, adapter=adapter, all_recipes=all_recipes)
     out = out or Path("decontaminated") / suite.name
     with new_folder(out, force=force) as folder:
         opened = [(item, item.open(mirror)) for item in scans]  # what is missing is told before the long work
         for name in ("clean", "dropped"):
             (folder / name).mkdir()
         tell_first_compilation(progress)
-        items = items_of(suite, mirror)
+        items = read_items(suite, mirror=mirror, progress=progress)
+        warnings = [str(problem) for problem in check_suite(items)]
+        for warning in warnings:
+            progress.say(f"warning: {warning}")
         run = _Run(items, wanted, mirror, threads or os.cpu_count() or 1, bad_rows == "skip", progress)
         scanned = [_scan(run, item, source, folder) for item, source in opened]
         matches = pa.concat_tables([MATCHES.empty_table(), *(t for s in scanned for t in s.matches)])
@@ -191,7 +196,7 @@ def decontaminate(
         if run.skip_bad:
             pq.write_table(bad_rows_table(told), folder / "bad_rows.parquet", compression="zstd")
         table = cells(matches, [s.data.name for s in scanned], items)
-        summary = _summary(run, scanned, matches, table, out)
+        summary = _summary(run, scanned, table, out) | {"warnings": warnings}
         (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return Result(summary, matches, out, items, run.shown)
 
@@ -205,6 +210,8 @@ def role_list(roles: str | Sequence[str]) -> tuple[str, ...] | None:
     if roles == "all":
         return None
     listed = (roles,) if isinstance(roles, str) else tuple(roles)
+    if not listed:
+        raise UsageError("no role is named to look at", expected=f"all, or some of: {', '.join(ROLES)}")
     for role in listed:
         if role not in ROLES:
             known = ("all", *ROLES)
@@ -312,14 +319,14 @@ def _identified(run: _Run, data: Data, piece: _Piece, kind: Kind, seen: Counter[
     return explode(names, one_chunk(piece.adapted["upstream_id"]), ids, piece.findings)
 
 
-def _summary(run: _Run, scanned: list[_Scanned], matches: pa.Table, table: list[Cell], out: Path) -> dict[str, Any]:
+def _summary(run: _Run, scanned: list[_Scanned], table: list[Cell], out: Path) -> dict[str, Any]:
     """What `summary.json` says, and `--json` prints."""
     suite = run.suite
     return {
         "suite": suite.suite.name,
         "rule": suite.suite.rule.model_dump(),
         "roles": "all" if run.roles is None else list(run.roles),
-        "tulu_data": tulu_data.__version__,
+        "tulu_data": __version__,
         "out": str(out),
         "datasets": [
             {

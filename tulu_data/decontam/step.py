@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,23 +19,39 @@ from tulu_data.decontam.suite import Suite, load_suite
 from tulu_data.errors import PolicyError
 from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Step, verdicts
 from tulu_data.record import ROLES, Kind
+from tulu_data.sources import open_source
+from tulu_data.sources.files import FileSource
 from tulu_data.turns import one_chunk
 from tulu_data.workspace import Workspace
 
+RoleName = Literal["system", "user", "assistant", "tool"]
+
 FINDINGS_FIELD = pa.field("matches", pa.list_(FINDING))
 
-_read: dict[tuple[str, str, str], SuiteItems] = {}
+_read: dict[tuple[str, str], SuiteItems] = {}
 _reading = Lock()
 
 
 def items_of(suite: Suite, mirror: Path | None) -> SuiteItems:
-    """The items of a suite, read once per process: several operators of one plan look at them."""
-    key = (str(suite.document.file.resolve()), suite.rule.model_dump_json(), str(mirror))
+    """The items of a suite, kept for the other operators of the plan, and as long as its files stay as they are."""
+    key = (_stamp(suite), str(mirror))
     with _reading:
         if key not in _read:
             _read.clear()
             _read[key] = read_items(suite, mirror=mirror)
         return _read[key]
+
+
+def _stamp(suite: Suite) -> str:
+    """What the suite says, and the size and time of every file it reads; a Hub dataset stands for itself."""
+    parts = [str(suite.base.resolve()), suite.name, suite.rule.model_dump_json()]
+    for entry in suite.evals:
+        parts.append(entry.model_dump_json())
+        if not entry.from_.startswith("hf:"):
+            source = open_source(entry.spec(), base=suite.base)
+            stats = [file.path.stat() for file in source.files] if isinstance(source, FileSource) else []
+            parts += [f"{stat.st_size} {stat.st_mtime_ns}" for stat in stats]
+    return "\n".join(parts)
 
 
 class _OfSuite(Step):
@@ -59,10 +75,9 @@ class _OfSuite(Step):
     def content(self) -> str:
         """A hash of the suite's rule and items."""
         suite = self._load()
-        for (file, rule, _), items in _read.items():
-            if (file, rule) == (str(suite.document.file.resolve()), suite.rule.model_dump_json()):
-                return items.fingerprint
-        return items_of(suite, None).fingerprint
+        stamp = _stamp(suite)
+        known = [items for (kept, _), items in _read.items() if kept == stamp]  # whichever mirror it was read from
+        return (known[0] if known else items_of(suite, None)).fingerprint
 
     def _part(self, part: _OfSuite) -> Any:
         part._from = self._from
@@ -84,7 +99,7 @@ class Decontaminate(_OfSuite):
 
     name: ClassVar[str] = "decontaminate"
 
-    roles: tuple[Literal["system", "user", "assistant", "tool"], ...] | Literal["all"] = Field(
+    roles: Annotated[tuple[RoleName, ...], Field(min_length=1)] | Literal["all"] = Field(
         default=("user",), description="Whose messages are looked at: a list, or `all`."
     )
     on_unseen: Literal["stop", "rows", "drop"] = Field(

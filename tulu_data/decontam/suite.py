@@ -73,6 +73,14 @@ class Eval(SourceSpec):
             return fields
         return [{"name": f, "column": f} if isinstance(f, str) else f for f in fields]
 
+    @field_validator("fields")
+    @classmethod
+    def _unlike(cls, fields: tuple[FieldSpec, ...]) -> tuple[FieldSpec, ...]:
+        names = [field.name for field in fields]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two fields are named {max(names, key=names.count)!r}")
+        return fields
+
     def spec(self) -> SourceSpec:
         """The reading half, without what belongs to an eval."""
         return SourceSpec.model_validate({name: getattr(self, name) for name in SourceSpec.model_fields})
@@ -132,6 +140,8 @@ def load_suite(name: str | Path, workspace: Workspace, *, base: Path | None = No
 def _problems(error: ValidationError, document: Document) -> Sequence[Problem]:
     problems = []
     for found in error.errors(include_url=False):
+        if found["type"] == "too_short" and found["input"]:
+            continue  # pydantic leaves wrong items out, then misses them; each has a problem of its own
         place = [part for part in found["loc"] if not (isinstance(part, str) and part.startswith(("function-", "str", "dict")))]
         model: type[BaseModel] = Eval if place[:1] == ["evals"] and len(place) <= 3 else SuiteModel
         single = ValidationError.from_exception_data(error.title, [_again(found)])

@@ -26,13 +26,14 @@ from tulu_data.mixtures.card import card
 from tulu_data.mixtures.check import Checked, Surroundings, checked, too_few
 from tulu_data.mixtures.manifest import Built, lock, manifest, rows_of_sources, source_locks, write_json
 from tulu_data.mixtures.outcome import Dropped, Kept, Totals
-from tulu_data.mixtures.reading import Loaded, ReadingRules, bad_rows_table, chosen_rows, read_source
+from tulu_data.mixtures.reading import Loaded, ReadingRules, chosen_rows, read_source
 from tulu_data.mixtures.recipe import Recipe
 from tulu_data.mixtures.select import Chosen, choose
 from tulu_data.mixtures.store import MANIFEST, building, commit, commit_preview, read_manifest
 from tulu_data.mixtures.writer import GroupWriter
 from tulu_data.op import Context, Fold, Registry
 from tulu_data.progress import Progress
+from tulu_data.sources.batch import bad_rows_table
 from tulu_data.workspace import Workspace
 
 BadRows = Literal["stop", "skip"]
@@ -163,7 +164,7 @@ def _make(run: _Run) -> Built:
         (run.scratch / f"{MATCHES}.parquet").rename(run.version / f"{MATCHES}.parquet")
     locks = source_locks(run.found.sources, run.around.store)
     if run.skip_bad:
-        table = bad_rows_table(loaded)
+        table = bad_rows_table((source.name, bad) for source in loaded for bad in source.bad)
         with GroupWriter(run.version / "bad_rows.parquet", table.schema) as writer:
             writer.write(table)
     return Built(

@@ -122,34 +122,3 @@ def chosen_rows(loaded: Loaded, chosen: Chosen, kind: Kind) -> Iterator[pa.Table
             KEY: pa.array(chosen.keys[part][taken]),
         }
         yield pa.table([columns[name] for name in schema.names], schema=schema)
-
-
-def bad_rows_table(sources: Iterable[Loaded]) -> pa.Table:
-    """What was set aside, and why."""
-    schema = pa.schema(
-        [
-            ("source", pa.string()),
-            ("file", pa.string()),
-            ("line", pa.int64()),
-            ("row", pa.int64()),
-            ("field", pa.string()),
-            ("reason", pa.string()),
-            ("expected", pa.string()),
-            ("text", pa.string()),
-        ]
-    )
-    rows = [
-        {
-            "source": source.name,
-            "file": bad.where.file,
-            "line": bad.where.line,
-            "row": bad.where.row,
-            "field": bad.where.field,
-            "reason": bad.reason,
-            "expected": bad.expected,
-            "text": bad.text,
-        }
-        for source in sources
-        for bad in source.bad
-    ]
-    return pa.Table.from_pylist(rows, schema=schema)

@@ -97,12 +97,13 @@ def normalise_with_origins(text: str) -> tuple[str, list[int], list[int]]:
             starts += range(first, last)
             ends += range(first + 1, last + 1)
             continue
-        for char in unicodedata.normalize("NFKC", piece):
+        end = last if any(map(binds, piece)) else first + 1
+        for char in nfkc(piece):
             if unicodedata.category(char) != "Cf":
                 kept.append(char)
                 width = len(char.lower())
                 starts += [first] * width
-                ends += [last] * width
+                ends += [end] * width
     return "".join(kept).lower(), starts, ends
 
 

@@ -148,7 +148,8 @@ def _brief(kind: pa.DataType) -> str:
 
 
 def _say(choices: list[str]) -> str:
-    return "Say which in the recipe: " + " or ".join(f"`adapter: {name}`" for name in choices)
+    said = " or ".join(f"`adapter: {name}`" for name in choices)
+    return f"Say which: {said} in a recipe, `--adapter` on the command line"
 
 
 def adapt(
