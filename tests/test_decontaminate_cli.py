@@ -19,13 +19,17 @@ MATH = "Nora packs lunch boxes for a school trip and fills twenty six of them be
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "math.csv").write_text(f"id,question\nm1,{MATH}\n")
-    (tmp_path / "evals.yaml").write_text("suite: mine\nevals:\n  - {name: math, from: math.csv, fields: [question], id: id}\n")
+    (tmp_path / "evals.yaml").write_text(
+        "suite: mine\nevals:\n  - {name: math, from: math.csv, fields: [question], id: id}\n"
+    )
     for name, text in (("clean", "Hello"), ("dirty", f"Solve: {MATH}")):
         row = {"prompt": text, "completion": "26", "question": "Hello", "answer": "Hi"}
         rows = [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "26"}]}]
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(rows[0]) + "\n")
         (tmp_path / f"{name}-both.jsonl").write_text(json.dumps(row) + "\n")
-    (tmp_path / "bad.jsonl").write_text((tmp_path / "dirty.jsonl").read_text() + '{oh\n{"messages": "no list"}\n')
+    (tmp_path / "bad.jsonl").write_text(
+        (tmp_path / "dirty.jsonl").read_text() + '{oh\n{"messages": "no list"}\n'
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -38,13 +42,26 @@ def run(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
 
 
 def test_the_program_itself(place: Path) -> None:
-    command = [sys.executable, "-m", "tulu_data", "decontaminate", "--against", "evals.yaml", "dirty.jsonl", "clean.jsonl"]
+    command = [
+        sys.executable,
+        "-m",
+        "tulu_data",
+        "decontaminate",
+        "--against",
+        "evals.yaml",
+        "dirty.jsonl",
+        "clean.jsonl",
+    ]
     root = str(Path(cli.__file__).parent.parent)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root})
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root}
+    )
     assert done.returncode == 3, done.stderr
     assert "2 rows against 1 items: 1 rows match, 1 stay" in done.stdout
     assert pq.read_table(place / "decontaminated/mine/clean/clean.parquet").num_rows == 1
-    assert pq.read_table(place / "decontaminated/mine/dropped/dirty.parquet")["verdict"].to_pylist() == ["decontaminate:math"]
+    assert pq.read_table(place / "decontaminated/mine/dropped/dirty.parquet")["verdict"].to_pylist() == [
+        "decontaminate:math"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +89,9 @@ def test_the_program_itself(place: Path) -> None:
         ("dirty.jsonl --bad-rows maybe", 2, "--bad-rows"),
     ],
 )
-def test_exit_status_and_message(place: Path, capsys: pytest.CaptureFixture[str], line: str, status: int, said: str) -> None:
+def test_exit_status_and_message(
+    place: Path, capsys: pytest.CaptureFixture[str], line: str, status: int, said: str
+) -> None:
     before = sorted(place.rglob("*"))
     got, _, err = run(line, capsys)
     assert (got, said in err) == (status, True), err
@@ -94,7 +113,9 @@ def test_an_existing_folder_needs_force(place: Path, capsys: pytest.CaptureFixtu
     assert run(f"clean.jsonl --out {place} --force", capsys)[0] == 1
 
 
-def test_ctrl_c_leaves_nothing(place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_leaves_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 

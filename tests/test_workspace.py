@@ -84,6 +84,15 @@ def test_a_path_counts_from_the_file_that_names_it_else_from_the_workspace(works
     assert workspace.find("mixtures", "ours.yaml", base=base) == base / "ours.yaml"
     assert workspace.find("mixtures", "mixtures/mine.yaml") == workspace.root / "mixtures" / "mine.yaml"
     with pytest.raises(
-        UsageError, match=r"none\.yml: no such file; expected a recipe file or one of the names"
+        UsageError, match=r"the file none\.yml does not exist; expected a recipe file or one of the"
     ):
         workspace.find("mixtures", "none.yml", base=base)
+
+
+def test_a_path_that_leads_nowhere_names_the_nearest(workspace: Workspace) -> None:
+    base = workspace.root / "mixtures"
+    with pytest.raises(UsageError) as caught:
+        workspace.find("mixtures", "team/our.yaml", base=base, where="m.yaml, line 2")
+    said = str(caught.value)
+    assert said.startswith("m.yaml, line 2: the file team/our.yaml does not exist; ")
+    assert said.endswith("Did you mean 'team/ours.yaml'?")

@@ -236,16 +236,22 @@ def build_mixture(
 def check(
     name: str, as_json: bool, workspace: Path | None, mirror: Path | None, operators: Path | None
 ) -> int:
-    """List what is wrong with a recipe, and how to mend it.
+    """List what is wrong with a recipe or a suite, and how to mend it.
 
-    NAME is a recipe of `mixtures/`, in the workspace or shipped, or a YAML file. Nothing is built.
+    NAME is a recipe of `mixtures/` or a suite of `decontam/`, in the workspace or shipped, or a YAML file. Nothing is
+    built.
 
     Exit status: 0 nothing wrong, or warnings alone; 2 at least one error.
     """
     from tulu_data.cli_tables import print_problems
+    from tulu_data.progress import for_terminal
 
     problems: list[Problem] = tulu_data.check(
-        name, workspace=_workspace(workspace), mirror=mirror, registry=_registry(operators)
+        name,
+        workspace=_workspace(workspace),
+        mirror=mirror,
+        registry=_registry(operators),
+        progress=for_terminal(),
     )
     if as_json:
         _print_json([vars(problem) for problem in problems])

@@ -75,6 +75,8 @@ def print_build(result: BuildResult) -> None:
     rows = [tuple(source[key] for key in keys) for source in sources]
     table(keys, [*rows, ("all", *(_total(sources, key) for key in keys[1:]))])
     print_reasons(sources)
+    if bad := _total(sources, "bad"):
+        print(f"\n{bad:,} more could not be used and were set aside in bad_rows.parquet")
     what = "the same rows as before" if result.reused else f"{result.rows:,} rows"
     print(f"\n{visible(result.name)}: {what}, in {visible(str(result.path))}")
 

@@ -15,7 +15,7 @@ import importlib.util
 import sys
 import traceback
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -36,6 +36,10 @@ from tulu_data.workspace import Workspace
 VERDICT_FIELD = pa.field(VERDICT, pa.string())
 
 
+def _say_nothing(_text: str) -> None:
+    """Where nobody listens."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What an operator may know of the run around it."""
@@ -44,6 +48,8 @@ class Context:
     seed: int = 42
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     threads: int = 1
+    say: Callable[[str], None] = _say_nothing
+    """Tells the user what happens now, in one line: for what takes seconds before the first batch."""
     mirror: Path | None = None
     """The folder that stands in for the Hugging Face Hub, where an operator reads data of its own."""
 
@@ -76,6 +82,10 @@ class Step(BaseModel):
     def bind(self, workspace: Workspace, base: Path) -> Self:  # noqa: ARG002
         """The same step, its settings' names and relative paths resolved from `base`, the recipe's folder."""
         return self
+
+    def problems(self, context: Context) -> list[Problem]:  # noqa: ARG002
+        """What `check` should say of the data that the step brings along: warnings, as a rule."""
+        return []
 
     def content(self) -> str:
         """A hash of every file that the settings name, or an empty string."""

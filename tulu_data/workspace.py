@@ -56,8 +56,14 @@ class Workspace:
             path = (base or self.root) / name
             if path.is_file():
                 return path
-            expected = f"a recipe file or one of the names in {folder}/"
-            raise UsageError("no such file", where=where or str(path), expected=expected)
+            beside = [p.name for p in path.parent.glob("*.y*ml")]
+            near = nearest(path.name, beside)
+            raise UsageError(
+                f"the file {name} does not exist",
+                where=where,
+                expected=f"a recipe file or one of the names in {folder}/",
+                nearest=str(Path(name).with_name(near)) if near else None,
+            )
         for root in self.roots():
             path = root / folder / f"{name}.yaml"
             if _is_inside(path, root / folder):

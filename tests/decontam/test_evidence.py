@@ -1,4 +1,4 @@
-"""The evidence: which words of both sides are the same, of what kind the finding is, and whose messages are looked at."""
+"""The evidence: which words of both sides are the same, what kind a finding is, whose messages count."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from tulu_data.workspace import Workspace, shipped
 
 MATH = "Nora packs lunch boxes for a school trip and fills twenty six of them before the bus arrives"
 SHORT = "Who wrote Faust?"
-TWO = ("A long passage about the moon and the tides of the sea at night", "Which pulls the sea more strongly, the moon or the sun, on an average day?")
+TWO = (
+    "A long passage about the moon and the tides of the sea at night",
+    "Which pulls the sea more strongly, the moon or the sun, on an average day?",
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,9 @@ def sft(*rows: list[dict[str, str]] | None) -> pa.Table:
     return pa.table({"messages": pa.array(list(rows), MESSAGES)})
 
 
-def found(batch: pa.Table, items: SuiteItems, kind: Any = "sft", roles: Any = ("user",)) -> list[list[dict[str, Any]] | None]:
+def found(
+    batch: pa.Table, items: SuiteItems, kind: Any = "sft", roles: Any = ("user",)
+) -> list[list[dict[str, Any]] | None]:
     rows: list[list[dict[str, Any]] | None] = findings_of(batch, kind, roles, items).to_pylist()
     return rows
 
@@ -102,11 +107,19 @@ def test_rows_without_messages_have_no_findings(items: SuiteItems) -> None:
 
 
 def test_a_preference_row_is_looked_at_in_prompt_chosen_and_rejected(items: SuiteItems) -> None:
-    batch = pa.table({
-        "prompt": pa.array([MATH, "other", "other", None]),
-        "chosen": pa.array([said("user: x"), said(f"user: {MATH}", "assistant: a"), said("user: x", f"assistant: {MATH}"), None], MESSAGES),
-        "rejected": pa.array([said("user: x"), said(f"user: {MATH}", "assistant: b"), None, said("user: who wrote faust")], MESSAGES),
-    })  # fmt: skip
+    x = said("user: x")
+    batch = pa.table(
+        {
+            "prompt": pa.array([MATH, "other", "other", None]),
+            "chosen": pa.array(
+                [x, said(f"user: {MATH}", "assistant: a"), said("user: x", f"assistant: {MATH}"), None],
+                MESSAGES,
+            ),
+            "rejected": pa.array(
+                [x, said(f"user: {MATH}", "assistant: b"), None, said("user: who wrote faust")], MESSAGES
+            ),
+        }
+    )
     assert scanned_columns("preference") == ("prompt", "chosen", "rejected")
     places = [
         [(span["column"], span["message"]) for one in findings or [] for span in one["train_spans"]]
@@ -118,7 +131,12 @@ def test_a_preference_row_is_looked_at_in_prompt_chosen_and_rejected(items: Suit
 
 
 def test_an_rlvr_row_is_looked_at_in_its_prompt(items: SuiteItems) -> None:
-    batch = pa.table({"messages": pa.array([said(f"user: {MATH}"), said("user: x")], MESSAGES), "ground_truth": ["1", MATH]})
+    batch = pa.table(
+        {
+            "messages": pa.array([said(f"user: {MATH}"), said("user: x")], MESSAGES),
+            "ground_truth": ["1", MATH],
+        }
+    )
     assert [bool(findings) for findings in found(batch, items, "rlvr")] == [True, False]
 
 
@@ -126,19 +144,21 @@ def test_exploded_findings_keep_whose_they_are_also_of_a_slice(items: SuiteItems
     rows = sft(said("user: none"), said(f"user: {MATH}. {SHORT}"), said("user: none"), said(f"user: {SHORT}"))
     findings = findings_of(rows, "sft", None, items)
     names = [pa.array([f"{what}{i}" for i in range(4)]) for what in ("d", "t", "r")]
-    whole = explode(*names, findings)
+    whole = explode(names[0], names[1], names[2], findings)
     assert whole.schema.equals(MATCHES)
     assert whole.select(["dataset", "train_id", "row_id", "eval", "role"]).to_pylist() == [
         {"dataset": "d1", "train_id": "t1", "row_id": "r1", "eval": "math", "role": "development"},
         {"dataset": "d1", "train_id": "t1", "row_id": "r1", "eval": "facts", "role": "unseen"},
         {"dataset": "d3", "train_id": "t3", "row_id": "r3", "eval": "facts", "role": "unseen"},
     ]
-    assert explode(*(name[2:] for name in names), findings[2:]).equals(whole[2:])
-    assert explode(*(name[:1] for name in names), findings[:1]).num_rows == 0
+    assert explode(names[0][2:], names[1][2:], names[2][2:], findings[2:]).equals(whole[2:])
+    assert explode(names[0][:1], names[1][:1], names[2][:1], findings[:1]).num_rows == 0
 
 
 def flagged(items: SuiteItems, file: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for batch in open_source(SourceSpec.model_validate({"from": file}), base=shipped() / "mixtures" / "sample").batches():
+    for batch in open_source(
+        SourceSpec.model_validate({"from": file}), base=shipped() / "mixtures" / "sample"
+    ).batches():
         rows = adapt(batch, detect(batch.table), "sft", on_bad=lambda _bad: None).rows
         for row, findings in zip(rows.to_pylist(), found(rows, items), strict=True):
             for one in findings or []:
@@ -152,11 +172,21 @@ def test_spans_cut_the_same_words_out_of_both_original_texts(file: str, count: i
     assert len(findings) == count
     for row, one in findings:
         part = next(part for part in sample.evals if part.eval.name == one["eval"])
-        fields = dict(zip([f.name for f in part.eval.fields], [t[part.ids.index(one["item_id"])] for t in part.texts], strict=True))
-        ours = [words for s in one["train_spans"] for words in cut(row["messages"][s["message"]]["content"], s)]
+        fields = dict(
+            zip(
+                [f.name for f in part.eval.fields],
+                [t[part.ids.index(one["item_id"])] for t in part.texts],
+                strict=True,
+            )
+        )
+        ours = [
+            words for s in one["train_spans"] for words in cut(row["messages"][s["message"]]["content"], s)
+        ]
         theirs = [words for s in one["item_spans"] for words in cut(fields[s["field"]], s)]
         assert set(ours) == set(theirs)
-        assert one["score"] == pytest.approx(len(theirs) / len(tokens(fields["question" if "question" in fields else "prompt"])))
+        assert one["score"] == pytest.approx(
+            len(theirs) / len(tokens(fields["question" if "question" in fields else "prompt"]))
+        )
         plain = match(fields, [m["content"] for m in row["messages"] if m["role"] == "user"])
         assert plain is not None
         assert plain.score == one["score"]

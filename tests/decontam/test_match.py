@@ -1,4 +1,4 @@
-"""The fast matcher equals its plain twin: same items, same scores to the last bit, same characters on both sides."""
+"""The fast matcher equals its plain twin: same items, scores to the last bit, characters on both sides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,25 @@ from tulu_data.decontam.plain import match
 from tulu_data.text.hashing import Texts
 from tulu_data.text.tokens import tokens
 
-WORDS = ["one", "two", "Three", "FOUR", "fi\u00adve", "six", "a", "_", "É", "e\u0301", "ﬁn", "日本", "ΟΔΟΣ", "x²", "İ", "٣", "incomprehensibilities"]
+WORDS = [
+    "one",
+    "two",
+    "Three",
+    "FOUR",
+    "fi\u00adve",
+    "six",
+    "a",
+    "_",
+    "É",
+    "e\u0301",
+    "ﬁn",
+    "日本",
+    "ΟΔΟΣ",
+    "x²",
+    "İ",
+    "٣",
+    "incomprehensibilities",
+]
 GAPS = [" ", " ", " ", ", ", "\n", "—", "'", "\u200b ", "  ", "😀", "\x00"]
 
 text = st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from(GAPS)), max_size=14).map(
@@ -46,7 +64,12 @@ def by_finding(spans: Any, count: int) -> list[list[tuple[int, int, int]]]:
 
 def told(index: Any, found: Findings, sizes: list[list[int]]) -> dict[tuple[int, int], Any]:
     """Findings by row and item; texts are told as (column, number in the row's part of it)."""
-    places = [(row, column, number) for column, counts in enumerate(sizes) for row, n in enumerate(counts) for number in range(n)]
+    places = [
+        (row, column, number)
+        for column, counts in enumerate(sizes)
+        for row, n in enumerate(counts)
+        for number in range(n)
+    ]
     out = {}
     ours, theirs = (by_finding(spans, len(found)) for spans in (found.item_spans, found.train_spans))
     for i in range(len(found)):
@@ -65,13 +88,17 @@ def told(index: Any, found: Findings, sizes: list[list[int]]) -> dict[tuple[int,
     return out
 
 
-def fast(items: list[list[str]], columns: list[list[Row]], n: int = 8, threshold: float = 0.5) -> dict[tuple[int, int], Any]:
+def fast(
+    items: list[list[str]], columns: list[list[Row]], n: int = 8, threshold: float = 0.5
+) -> dict[tuple[int, int], Any]:
     index = build_index(items, n, threshold)
     found = find(index, [column_of(rows) for rows in columns])
     return told(index, found, [[len(row) for row in rows] for rows in columns])
 
 
-def slow(items: list[list[str]], columns: list[list[Row]], n: int = 8, threshold: float = 0.5) -> dict[tuple[int, int], Any]:
+def slow(
+    items: list[list[str]], columns: list[list[Row]], n: int = 8, threshold: float = 0.5
+) -> dict[tuple[int, int], Any]:
     out = {}
     for r in range(len(columns[0])):
         places = [(c, m) for c, rows in enumerate(columns) for m, (_, wanted) in enumerate(rows[r]) if wanted]
@@ -88,9 +115,14 @@ def slow(items: list[list[str]], columns: list[list[Row]], n: int = 8, threshold
     items=items, n=st.sampled_from([1, 2, 3, 8]), threshold=st.sampled_from([0.0, 0.3, 0.5, 0.8]),
     width=st.integers(1, 3), height=st.integers(0, 4), data=st.data(),
 )  # fmt: skip
-def test_the_kernel_equals_its_twin(items, n, threshold, width, height, data) -> None:
+def test_the_kernel_equals_its_twin(
+    items: list[list[str]], n: int, threshold: float, width: int, height: int, data: st.DataObject
+) -> None:
     fields = st.sampled_from([field for item in items for field in item])
-    planted = st.lists(st.tuples(fields, st.booleans()) | st.tuples(fields, fields).map(lambda p: ("".join(p), True)), max_size=3)
+    planted = st.lists(
+        st.tuples(fields, st.booleans()) | st.tuples(fields, fields).map(lambda p: ("".join(p), True)),
+        max_size=3,
+    )
     columns = [[data.draw(side | planted) for _ in range(height)] for _ in range(width)]
     assert fast(items, columns, n, threshold) == slow(items, columns, n, threshold)
 
@@ -110,7 +142,7 @@ QUESTION = "How many apples are left after Ann eats two of her nine apples"
 
 @pytest.mark.parametrize("message", [QUESTION, "Ann eats two of her"])
 def test_a_hash_hit_whose_tokens_differ_is_no_match(message: str) -> None:
-    """Another suite's words under the same hashes: as if every n-gram of the message collided with one of the suite."""
+    """Another suite's words under the same hashes: as if all n-grams of the message collided."""
     index = build_index([[message]])
     assert len(find(index, [column_of([[(message, True)]])])) == 1
     index.grams = index.grams._replace(text=index.grams.text[::-1].copy())
@@ -131,7 +163,12 @@ def test_a_suite_whose_ngrams_collide_among_themselves_is_refused(monkeypatch: p
 
 def test_findings_do_not_depend_on_what_was_searched_before() -> None:
     index = build_index([[QUESTION], ["short one"]])
-    rows: list[list[Row]] = [[[(QUESTION, True)]], [[("nothing", True)]], [[("a short one", True)]], [[(QUESTION, True)]]]
+    rows: list[list[Row]] = [
+        [[(QUESTION, True)]],
+        [[("nothing", True)]],
+        [[("a short one", True)]],
+        [[(QUESTION, True)]],
+    ]
     seen = [find(index, [column_of(row)]).items.tolist() for row in rows]
     assert seen == [[0], [], [1], [0]]
 

@@ -30,13 +30,16 @@ def question(number: int) -> str:
 def made(place: Path, items: int = 100, share: float = 0.02, role: str = "unseen") -> SuiteItems:
     (place / "e.csv").write_text("question\n" + "".join(f"{question(i)}\n" for i in range(items)))
     (place / "s.yaml").write_text(
-        f"suite: s\nrule: {{contaminated: {share}}}\nevals:\n  - {{name: e, role: {role}, from: e.csv, fields: [question]}}\n"
+        f"suite: s\nrule: {{contaminated: {share}}}\nevals:\n"
+        f"  - {{name: e, role: {role}, from: e.csv, fields: [question]}}\n"
     )
     return read_items(load_suite("s.yaml", Workspace(place)))
 
 
 def matches(*pairs: tuple[str, str, int], action: str = "drop") -> pa.Table:
-    rows = [{"dataset": d, "row_id": r, "eval": "e", "item_id": str(i), "action": action} for d, r, i in pairs]
+    rows = [
+        {"dataset": d, "row_id": r, "eval": "e", "item_id": str(i), "action": action} for d, r, i in pairs
+    ]
     return pa.Table.from_pylist(rows, schema=MATCHES)
 
 
@@ -44,7 +47,13 @@ def test_items_and_rows_are_each_counted_once(tmp_path: Path) -> None:
     suite = made(tmp_path)
     table = matches(("a", "r1", 1), ("a", "r2", 1), ("a", "r2", 2), ("a", "r3", 3), ("b", "r4", 1))
     first, second, third = cells(table, ["a", "b", "c"], suite)
-    assert (first.matched, first.rows, first.items, first.percent, first.contaminated) == (3, 3, 100, 3.0, True)
+    assert (first.matched, first.rows, first.items, first.percent, first.contaminated) == (
+        3,
+        3,
+        100,
+        3.0,
+        True,
+    )
     assert (second.matched, second.rows, second.contaminated) == (1, 1, False)
     assert (third.matched, third.rows, third.contaminated) == (0, 0, False)
 
@@ -62,7 +71,9 @@ def test_findings_that_are_kept_do_not_count(tmp_path: Path) -> None:
 
 
 @given(percent=st.integers(0, 100), found=st.integers(0, 100))
-def test_a_share_means_what_is_written(tmp_path_factory: pytest.TempPathFactory, percent: int, found: int) -> None:
+def test_a_share_means_what_is_written(
+    tmp_path_factory: pytest.TempPathFactory, percent: int, found: int
+) -> None:
     """0.29 of 100 is 29, though in floating point it is less."""
     suite = made(tmp_path_factory.mktemp("s"), share=percent / 100)
     table = matches(*(("a", f"r{i}", i) for i in range(found)))
@@ -70,11 +81,15 @@ def test_a_share_means_what_is_written(tmp_path_factory: pytest.TempPathFactory,
 
 
 def rows_of(*numbers: int | None) -> pa.Table:
-    said = [question(n) if n is not None else "Nothing of the kind is asked here, of course." for n in numbers]
+    said = [
+        question(n) if n is not None else "Nothing of the kind is asked here, of course." for n in numbers
+    ]
     return table_of("sft", [{"messages": [{"role": "user", "content": text}]} for text in said])
 
 
-def run(place: Path, table: pa.Table, *, batch_bytes: int = 1 << 20, threads: int = 1, **settings: Any) -> tuple[pa.Table, list[str]]:
+def run(
+    place: Path, table: pa.Table, *, batch_bytes: int = 1 << 20, threads: int = 1, **settings: Any
+) -> tuple[pa.Table, list[str]]:
     step = Decontaminate(suite="s.yaml", **settings).bind(Workspace(place), place)
     scratch = place / "scratch"
     scratch.mkdir(exist_ok=True)
@@ -93,7 +108,9 @@ def test_matched_rows_are_rejected_with_the_eval_as_reason(tmp_path: Path) -> No
 
 def test_an_unseen_eval_stops_the_build(tmp_path: Path) -> None:
     made(tmp_path)
-    with pytest.raises(PolicyError, match=r"matches 3 of 100 items of e \(3.0 %\).*on_unseen: rows.*on_unseen: drop"):
+    with pytest.raises(
+        PolicyError, match=r"matches 3 of 100 items of e \(3.0 %\).*on_unseen: rows.*on_unseen: drop"
+    ):
         run(tmp_path, rows_of(1, 2, 3, None))
 
 

@@ -38,7 +38,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def chat(*texts: str | None, **columns: Any) -> list[dict[str, Any]]:
     return [
-        {"id": f"row-{i}", "messages": [{"role": "user", "content": t}, {"role": "assistant", "content": "Yes."}], **columns}
+        {
+            "id": f"row-{i}",
+            "messages": [{"role": "user", "content": t}, {"role": "assistant", "content": "Yes."}],
+            **columns,
+        }
         for i, t in enumerate(texts)
     ]
 
@@ -60,21 +64,52 @@ def test_what_is_written(place: Path) -> None:
     result = decontaminate("chat.jsonl.gz", "tasks.jsonl")
     assert result.exit_status == 3
     assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*.*")) == [
-        "clean/chat.parquet", "clean/tasks.parquet", "dropped/chat.parquet", "matches.parquet", "summary.json",
-    ]  # fmt: skip
+        "clean/chat.parquet",
+        "clean/tasks.parquet",
+        "dropped/chat.parquet",
+        "matches.parquet",
+        "summary.json",
+    ]
     assert pq.read_table("out/clean/chat.parquet")["id"].to_pylist() == ["row-0", "row-2"]
     dropped = pq.read_table("out/dropped/chat.parquet")
     assert dropped.select(["id", "verdict"]).to_pylist() == [
-        {"id": "row-1", "verdict": "decontaminate:math"}, {"id": "row-3", "verdict": "decontaminate:facts"},
-    ]  # fmt: skip
+        {"id": "row-1", "verdict": "decontaminate:math"},
+        {"id": "row-3", "verdict": "decontaminate:facts"},
+    ]
     matches = pq.read_table("out/matches.parquet")
     assert matches.schema.equals(MATCHES)
     assert matches.equals(result.findings)
-    assert matches.select(["dataset", "train_id", "eval", "split", "item_id", "kind", "action"]).to_pylist() == [
-        {"dataset": "chat", "train_id": "row-1", "eval": "math", "split": "test", "item_id": "m1", "kind": "copy", "action": "drop"},
-        {"dataset": "chat", "train_id": "row-1", "eval": "math", "split": "test", "item_id": "m2", "kind": "partial", "action": "drop"},
-        {"dataset": "chat", "train_id": "row-3", "eval": "facts", "split": None, "item_id": "0", "kind": "short", "action": "drop"},
-    ]  # fmt: skip
+    assert matches.select(
+        ["dataset", "train_id", "eval", "split", "item_id", "kind", "action"]
+    ).to_pylist() == [
+        {
+            "dataset": "chat",
+            "train_id": "row-1",
+            "eval": "math",
+            "split": "test",
+            "item_id": "m1",
+            "kind": "copy",
+            "action": "drop",
+        },
+        {
+            "dataset": "chat",
+            "train_id": "row-1",
+            "eval": "math",
+            "split": "test",
+            "item_id": "m2",
+            "kind": "partial",
+            "action": "drop",
+        },
+        {
+            "dataset": "chat",
+            "train_id": "row-3",
+            "eval": "facts",
+            "split": None,
+            "item_id": "0",
+            "kind": "short",
+            "action": "drop",
+        },
+    ]
     assert json.loads(Path("out/summary.json").read_text()) == result.summary
 
 
@@ -83,13 +118,19 @@ def test_the_summary(place: Path) -> None:
     told = decontaminate("chat.jsonl").summary
     assert told["suite"] == "mine"
     assert told["rule"] == {"ngram": 8, "threshold": 0.5, "contaminated": 0.02}
-    assert told["datasets"] == [{"dataset": "chat", "from": "chat.jsonl", "rows": 4, "kept": 2, "dropped": 2, "bad": 0}]
+    assert told["datasets"] == [
+        {"dataset": "chat", "from": "chat.jsonl", "rows": 4, "kept": 2, "dropped": 2, "bad": 0}
+    ]
     assert [(e["eval"], e["role"], e["items"], e["unchecked"]) for e in told["evals"]] == [
-        ("math", "development", 2, 0), ("facts", "unseen", 2, 1),
-    ]  # fmt: skip
-    assert [(c["eval"], c["matched"], c["percent"], c["verdict"], c["rows_flagged"]) for c in told["cells"]] == [
-        ("math", 2, 100.0, "contaminated", 1), ("facts", 1, 50.0, "contaminated", 1),
-    ]  # fmt: skip
+        ("math", "development", 2, 0),
+        ("facts", "unseen", 2, 1),
+    ]
+    assert [
+        (c["eval"], c["matched"], c["percent"], c["verdict"], c["rows_flagged"]) for c in told["cells"]
+    ] == [
+        ("math", 2, 100.0, "contaminated", 1),
+        ("facts", 1, 50.0, "contaminated", 1),
+    ]
     short, nothing = told["warnings"]
     assert "1 of 2 items of eval 'facts' has fewer than 8 tokens in every field" in short
     assert "1 of 2 items of eval 'facts' has no token in any field" in nothing
@@ -104,7 +145,9 @@ def test_warnings_of_the_suite_are_said(place: Path) -> None:
 
     write(place / "chat.jsonl", chat("Hello"))
     result = decontaminate("chat.jsonl", progress=Heard())
-    assert [f"warning: {warning}" for warning in result.summary["warnings"]] == [t for t in Heard.said if "warning" in t]
+    assert [f"warning: {warning}" for warning in result.summary["warnings"]] == [
+        t for t in Heard.said if "warning" in t
+    ]
 
 
 def test_nothing_matched(place: Path) -> None:
@@ -122,26 +165,33 @@ def test_a_dataset_of_which_nothing_is_kept(place: Path) -> None:
     clean = pq.read_table("out/clean/chat.parquet")
     assert (clean.num_rows, clean.column_names) == (0, ["id", "messages"])
     assert result.findings["row_id"].to_pylist()[0].endswith("/0")
-    assert result.findings["row_id"].to_pylist()[-1].endswith("/1"), "rows of equal content have ids of their own"
+    assert result.findings["row_id"].to_pylist()[-1].endswith("/1"), (
+        "rows of equal content have ids of their own"
+    )
 
 
 def test_cleaned_data_keeps_every_native_column_and_type(place: Path) -> None:
     rows = chat("Hello", MATH, "Bye")
-    table = pa.table({
-        "messages": pa.array([r["messages"] for r in rows]),
-        "score": pa.array([1.5, None, 2.5], pa.float32()),
-        "tags": pa.array([["a"], [], None], pa.list_(pa.string())),
-        "when": pa.array([1, 2, 3], pa.timestamp("us", "UTC")),
-        "label": pa.array([0, 1, 0], pa.int8()),
-        "nested": pa.array([{"a": {"b": 1}}] * 3),
-        "raw": pa.array([b"\xff", b"", None]),
-    })  # fmt: skip
+    table = pa.table(
+        {
+            "messages": pa.array([r["messages"] for r in rows]),
+            "score": pa.array([1.5, None, 2.5], pa.float32()),
+            "tags": pa.array([["a"], [], None], pa.list_(pa.string())),
+            "when": pa.array([1, 2, 3], pa.timestamp("us", "UTC")),
+            "label": pa.array([0, 1, 0], pa.int8()),
+            "nested": pa.array([{"a": {"b": 1}}] * 3),
+            "raw": pa.array([b"\xff", b"", None]),
+        }
+    )
     pq.write_table(table, place / "rich.parquet")
     decontaminate("rich.parquet")
     clean = pq.read_table("out/clean/rich.parquet")
     assert clean.schema.remove_metadata().equals(pq.read_table("rich.parquet").schema.remove_metadata())
     assert clean.to_pylist() == [r for i, r in enumerate(table.to_pylist()) if i != 1]
-    assert pq.read_table("out/dropped/rich.parquet").drop_columns("verdict").to_pylist() == table.slice(1, 1).to_pylist()
+    assert (
+        pq.read_table("out/dropped/rich.parquet").drop_columns("verdict").to_pylist()
+        == table.slice(1, 1).to_pylist()
+    )
 
 
 def test_columns_that_appear_on_the_way_are_null_before(place: Path) -> None:
@@ -155,8 +205,9 @@ def test_columns_that_appear_on_the_way_are_null_before(place: Path) -> None:
     clean = pq.read_table("out/clean/grows.parquet")
     assert clean.num_rows == 301
     assert clean.slice(299).select(["id", "note", "count"]).to_pylist() == [
-        {"id": "row-299", "note": None, "count": None}, {"id": "row-1", "note": "new", "count": 3},
-    ]  # fmt: skip
+        {"id": "row-299", "note": None, "count": None},
+        {"id": "row-1", "note": "new", "count": 3},
+    ]
     assert [p.name for p in Path("out/clean").iterdir()] == ["grows.parquet"]
 
 
@@ -167,18 +218,24 @@ def test_a_writer_joins_parts_whose_types_differ(tmp_path: Path) -> None:
     writer.write(pa.table({"c": pa.array([{"d": 2, "e": "y"}]), "a": pa.array([2], pa.int64())}))
     writer.close()
     assert pq.read_table(tmp_path / "x.parquet").to_pylist() == [
-        {"a": 1.0, "b": None, "c": None}, {"a": 1.5, "b": "x", "c": {"d": 1, "e": None}}, {"a": 2.0, "b": None, "c": {"d": 2, "e": "y"}},
-    ]  # fmt: skip
+        {"a": 1.0, "b": None, "c": None},
+        {"a": 1.5, "b": "x", "c": {"d": 1, "e": None}},
+        {"a": 2.0, "b": None, "c": {"d": 2, "e": "y"}},
+    ]
     assert [p.name for p in tmp_path.iterdir()] == ["x.parquet"]
 
 
 def many(place: Path) -> str:
-    texts = [MATH if i % 13 == 0 else FACT if i % 17 == 0 else f"Chatter of the number {i}" for i in range(500)]
+    texts = [
+        MATH if i % 13 == 0 else FACT if i % 17 == 0 else f"Chatter of the number {i}" for i in range(500)
+    ]
     return write(place / "many.jsonl", chat(*texts))
 
 
 @pytest.mark.parametrize(("threads", "batch_bytes"), [(2, 1 << 24), (1, 500), (2, 3_000)])
-def test_threads_and_batches_change_nothing(place: Path, monkeypatch: pytest.MonkeyPatch, threads: int, batch_bytes: int) -> None:
+def test_threads_and_batches_change_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, threads: int, batch_bytes: int
+) -> None:
     name = many(place)
     plain = decontaminate(name, threads=1, out=Path("plain"))
     monkeypatch.setattr(module, "BATCH_BYTES", batch_bytes)
@@ -203,26 +260,35 @@ def test_which_messages_are_looked_at(place: Path) -> None:
     assert decontaminate("chat.jsonl").exit_status == 0
     assert decontaminate("chat.jsonl", roles="all", force=True).exit_status == 3
     assert decontaminate("chat.jsonl", roles=["user", "assistant"], force=True).exit_status == 3
-    with pytest.raises(UsageError, match="no role is named 'asistant'.*Did you mean 'assistant'"):
+    with pytest.raises(UsageError, match=r"no role is named 'asistant'.*Did you mean 'assistant'"):
         decontaminate("chat.jsonl", roles="asistant", out=Path("o2"))
-    with pytest.raises(UsageError, match="no role is named to look at"):
+    with pytest.raises(UsageError, match=r"no role is named to look at"):
         decontaminate("chat.jsonl", roles=[], out=Path("o2"))
 
 
-# -- what is scanned ---------------------------------------------------------------------------------------------
+# -- what is scanned -------------------------------------------------------------------------------------
 
 
 def test_without_data_the_suites_own_list_is_scanned(place: Path) -> None:
     (place / "sub").mkdir()
     write(place / "sub" / "chat.jsonl", chat(MATH))
-    suite = (place / "evals.yaml").read_text().replace(": math.csv", ": ../math.csv").replace(": facts.csv", ": ../facts.csv")
+    suite = (
+        (place / "evals.yaml")
+        .read_text()
+        .replace(": math.csv", ": ../math.csv")
+        .replace(": facts.csv", ": ../facts.csv")
+    )
     (place / "sub" / "evals.yaml").write_text(f"{suite}train: [chat.jsonl]\n")
-    assert tulu_data.decontaminate("sub/evals.yaml", out=Path("out")).summary["datasets"][0]["dataset"] == "chat"
+    assert (
+        tulu_data.decontaminate("sub/evals.yaml", out=Path("out")).summary["datasets"][0]["dataset"] == "chat"
+    )
 
 
 def test_without_data_and_without_a_list_it_says_what_could_be_scanned(place: Path) -> None:
     (place / "mixtures").mkdir()
-    (place / "mixtures" / "mine.yaml").write_text("mixture: mine\nsources:\n  - {name: talk, from: ../chat.jsonl}\n")
+    (place / "mixtures" / "mine.yaml").write_text(
+        "mixture: mine\nsources:\n  - {name: talk, from: ../chat.jsonl}\n"
+    )
     with pytest.raises(UsageError) as caught:
         decontaminate()
     assert "suite mine has no `train:` list" in str(caught.value)
@@ -235,22 +301,28 @@ def test_all_recipes(place: Path) -> None:
     write(place / "chat.jsonl", chat(MATH, "Hello"))
     recipes = place / "mixtures"
     recipes.mkdir()
-    (recipes / "a.yaml").write_text("mixture: a\nsources:\n  - {name: b_c, from: ../chat.jsonl}\n  - {from: 'store:mixtures/x@v1'}\n")
-    (recipes / "a_b.yaml").write_text("mixture: a_b\nsources:\n  - {name: c, from: ../chat.jsonl, adapter: messages}\n")
+    (recipes / "a.yaml").write_text(
+        "mixture: a\nsources:\n  - {name: b_c, from: ../chat.jsonl}\n  - {from: 'store:mixtures/x@v1'}\n"
+    )
+    (recipes / "a_b.yaml").write_text(
+        "mixture: a_b\nsources:\n  - {name: c, from: ../chat.jsonl, adapter: messages}\n"
+    )
     (recipes / "bad.yaml").write_text("mixture: [\n")
     (recipes / "worse.yaml").write_text("mixture: worse\nsources: [{from: x.csv, columns: 3}, 7]\n")
-    (recipes / "path.yaml").write_text("mixture: p\nsources: [{name: ../../escape, from: ../chat.jsonl, split: x}]\n")
+    (recipes / "path.yaml").write_text(
+        "mixture: p\nsources: [{name: ../../escape, from: ../chat.jsonl, split: x}]\n"
+    )
     result = decontaminate(all_recipes=True)
     names = [d["dataset"] for d in result.summary["datasets"]]
     assert len(set(names)) == len(names) == 3
     assert sorted(p.stem for p in Path("out/clean").iterdir()) == sorted(names)
     assert not list(place.glob("*escape*"))
-    with pytest.raises(UsageError, match="one of them"):
+    with pytest.raises(UsageError, match=r"one of them"):
         decontaminate("chat.jsonl", all_recipes=True, force=True)
 
 
 def test_all_recipes_of_a_workspace_without_any(place: Path) -> None:
-    with pytest.raises(UsageError, match="no recipe in the workspace has a source"):
+    with pytest.raises(UsageError, match=r"no recipe in the workspace has a source"):
         decontaminate(all_recipes=True)
 
 
@@ -258,28 +330,31 @@ def test_the_same_data_twice_is_an_error_and_equal_names_are_told_apart(place: P
     for folder in ("x", "y"):
         (place / folder).mkdir()
         write(place / folder / "chat.jsonl", chat("Hello"))
-    with pytest.raises(UsageError, match="named twice"):
+    with pytest.raises(UsageError, match=r"named twice"):
         decontaminate("x/chat.jsonl", "./x/chat.jsonl")
     assert [d["dataset"] for d in decontaminate("x/chat.jsonl", "y/chat.jsonl").summary["datasets"]] == [
-        "x_chat.jsonl", "y_chat.jsonl",
-    ]  # fmt: skip
+        "x_chat.jsonl",
+        "y_chat.jsonl",
+    ]
 
 
 def test_a_glob_is_one_dataset(place: Path) -> None:
     for i in range(3):
         write(place / f"part-{i}.jsonl", chat(MATH if i else "Hello"))
     result = decontaminate("part-*.jsonl")
-    assert [(d["dataset"], d["rows"], d["dropped"]) for d in result.summary["datasets"]] == [("part-all", 3, 2)]
+    assert [(d["dataset"], d["rows"], d["dropped"]) for d in result.summary["datasets"]] == [
+        ("part-all", 3, 2)
+    ]
 
 
 def test_an_adapter_for_data_whose_shape_is_ambiguous(place: Path) -> None:
     rows = [{"prompt": MATH, "completion": "26", "question": "Hello", "answer": "Hi"}]
     write(place / "both.jsonl", rows)
-    with pytest.raises(SourceError, match="fit more than one adapter.*--adapter"):
+    with pytest.raises(SourceError, match=r"fit more than one adapter.*--adapter"):
         decontaminate("both.jsonl")
     assert decontaminate("both.jsonl", adapter="prompt_completion").exit_status == 3
     assert decontaminate("both.jsonl", adapter="question_answer", force=True).exit_status == 0
-    with pytest.raises(UsageError, match="no adapter is named 'mesages'.*Did you mean 'messages'"):
+    with pytest.raises(UsageError, match=r"no adapter is named 'mesages'.*Did you mean 'messages'"):
         decontaminate("both.jsonl", adapter="mesages", force=True)
 
 
@@ -295,13 +370,15 @@ def test_preference_and_rlvr_rows(place: Path) -> None:
     assert row.text == MATH
 
 
-# -- bad rows ----------------------------------------------------------------------------------------------------
+# -- bad rows --------------------------------------------------------------------------------------------
 
 
 def bad(place: Path) -> str:
     path = place / "bad.jsonl"
     good = [json.dumps(row) for row in chat("Hello", MATH)]
-    path.write_text("\n".join([good[0], "{not json", json.dumps({"id": "x", "messages": None}), good[1]]) + "\n")
+    path.write_text(
+        "\n".join([good[0], "{not json", json.dumps({"id": "x", "messages": None}), good[1]]) + "\n"
+    )
     return path.name
 
 
@@ -316,17 +393,19 @@ def test_bad_rows_are_set_aside_with_their_reasons(place: Path) -> None:
     aside = pq.read_table("out/bad_rows.parquet").to_pylist()
     assert [(row["source"], row["line"], row["row"]) for row in aside] == [("bad", 2, 1), ("bad", 3, 2)]
     assert all(row["reason"] for row in aside)
-    assert result.summary["datasets"] == [{"dataset": "bad", "from": "bad.jsonl", "rows": 2, "kept": 1, "dropped": 1, "bad": 2}]
+    assert result.summary["datasets"] == [
+        {"dataset": "bad", "from": "bad.jsonl", "rows": 2, "kept": 1, "dropped": 1, "bad": 2}
+    ]
 
 
-# -- the folder --------------------------------------------------------------------------------------------------
+# -- the folder ------------------------------------------------------------------------------------------
 
 
 def test_an_existing_folder_is_refused_without_force(place: Path) -> None:
     write(place / "chat.jsonl", chat("Hello"))
     decontaminate("chat.jsonl")
     write(place / "other.jsonl", chat("Hello"))
-    with pytest.raises(StoreError, match="out: exists already.*--force"):
+    with pytest.raises(StoreError, match=r"out: exists already.*--force"):
         decontaminate("other.jsonl")
     decontaminate("other.jsonl", force=True)
     assert [p.name for p in Path("out/clean").iterdir()] == ["other.parquet"]
@@ -335,9 +414,9 @@ def test_an_existing_folder_is_refused_without_force(place: Path) -> None:
 def test_force_replaces_no_folder_of_the_users(place: Path) -> None:
     write(place / "chat.jsonl", chat("Hello"))
     for out in (place, Path(), Path("..")):
-        with pytest.raises(StoreError, match="is no result of this command"):
+        with pytest.raises(StoreError, match=r"is no result of this command"):
             decontaminate("chat.jsonl", out=out, force=True)
-    with pytest.raises(StoreError, match="chat.jsonl: is a file"):
+    with pytest.raises(StoreError, match=r"chat.jsonl: is a file"):
         decontaminate("chat.jsonl", out=Path("chat.jsonl"), force=True)
     assert (place / "chat.jsonl").exists()
 
@@ -374,7 +453,9 @@ def test_an_earlier_result_survives_an_error(place: Path, monkeypatch: pytest.Mo
     assert {p: p.read_bytes() for p in Path("out").rglob("*") if p.is_file()} == before
 
 
-def test_an_earlier_result_survives_where_the_new_one_cannot_take_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_earlier_result_survives_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     with new_folder(out, force=False) as folder:
         (folder / "summary.json").write_text("old")
@@ -386,7 +467,7 @@ def test_an_earlier_result_survives_where_the_new_one_cannot_take_its_place(tmp_
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", failing)
-    with pytest.raises(StoreError, match="no permission"), new_folder(out, force=True) as folder:
+    with pytest.raises(StoreError, match=r"no permission"), new_folder(out, force=True) as folder:
         (folder / "summary.json").write_text("new")
     assert (out / "summary.json").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
@@ -394,12 +475,12 @@ def test_an_earlier_result_survives_where_the_new_one_cannot_take_its_place(tmp_
 
 def test_what_is_missing_is_told_before_the_long_work(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "read_items", lambda *_, **__: pytest.fail("the suite was read first"))
-    with pytest.raises(SourceError, match="nothere.jsonl"):
+    with pytest.raises(SourceError, match=r"nothere.jsonl"):
         decontaminate("nothere.jsonl")
-    with pytest.raises(UsageError, match="no suite is named 'evalz'"):
+    with pytest.raises(UsageError, match=r"no suite is named 'evalz'"):
         tulu_data.decontaminate("evalz", ["nothere.jsonl"], workspace=Workspace(place))
-    with pytest.raises(UsageError, match="no rule is named 'tulu4'"):
+    with pytest.raises(UsageError, match=r"no rule is named 'tulu4'"):
         decontaminate("nothere.jsonl", rule="tulu4")
     (place / "evals.yaml").write_text("suite: [\n")
-    with pytest.raises(RecipeError, match="not valid YAML"):
+    with pytest.raises(RecipeError, match=r"not valid YAML"):
         decontaminate("nothere.jsonl")

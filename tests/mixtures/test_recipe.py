@@ -218,7 +218,7 @@ def test_faults_of_included_files_name_them(place: Place) -> None:
         place, text="mixture: a\nkind: sft\ninclude: [base.yaml, none.yaml]\nsources: [{name: a, from: b}]\n"
     )
     assert told[0] == "base.yaml, line 1, field seeds: unknown key 'seeds'. Did you mean 'seed'?"
-    assert "mini.yaml, line 3, field include.1: no such file" in told[1]
+    assert "mini.yaml, line 3, field include.1: the file" in told[1]
 
 
 def test_decontamination_comes_first_unless_the_steps_place_it(place: Place) -> None:

@@ -38,14 +38,24 @@ def test_no_letter_lies_beyond_the_tables() -> None:
 
 def test_no_character_outgrows_the_room_that_the_kernel_allows() -> None:
     """Eleven bytes for each one, at most; and less than the slack at once."""
-    sizes = [(len(normalise(c).encode()), len(c.encode())) for c in map(chr, range(ASSIGNED)) if not 0xD800 <= ord(c) < 0xE000]
+    sizes = [
+        (len(normalise(c).encode()), len(c.encode()))
+        for c in map(chr, range(ASSIGNED))
+        if not 0xD800 <= ord(c) < 0xE000
+    ]
     assert max(after / before for after, before in sizes) <= 11
     assert max(after for after, _ in sizes) <= 128 - 64
 
 
-@pytest.mark.parametrize("text", ["ﷺ" * 5_000, "a" * 1_000_000, "é" * 300_000, "a " * 400_000, "é " * 200_000, "\x00" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["ﷺ" * 5_000, "a" * 1_000_000, "é" * 300_000, "a " * 400_000, "é " * 200_000, "\x00" * 100_000]
+)
 def test_texts_of_one_repeated_character(text: str) -> None:
-    assert kernel_tokens(pa.array(["before", text, "after"])) == [tokens("before"), tokens(text), tokens("after")]
+    assert kernel_tokens(pa.array(["before", text, "after"])) == [
+        tokens("before"),
+        tokens(text),
+        tokens("after"),
+    ]
 
 
 @pytest.mark.parametrize("mark", ["\u0301", "\u0300\u0316", "\u0305"])
@@ -89,17 +99,26 @@ def test_a_text_at_the_very_end_of_its_buffer(tail: str, before: int) -> None:
     counts, found, *_ = cut_all(texts.data, texts.offsets, False, kernel_tables())
     if counts[0] < 0:
         return
-    assert found.tobytes().decode().lower() == "".join(token.text for token in tokens(text))
+    assert found.tobytes().decode().split() == [token.text for token in tokens(text)]
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.binary(max_size=90) | st.sampled_from([b"\xe2", b"a\xf0\x9f", b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\x80"]), max_size=4))
+@given(
+    st.lists(
+        st.binary(max_size=90)
+        | st.sampled_from([b"\xe2", b"a\xf0\x9f", b"\xff\xfe", b"\xed\xa0\x80", b"\xc0\x80"]),
+        max_size=4,
+    )
+)
 def test_bytes_that_are_no_utf8_never_take_from_the_next_text(bodies: list[bytes]) -> None:
     """A character that its text cuts short is a gap, and what follows counts as if the text stood alone."""
     ends = np.cumsum([0, *map(len, bodies)]).tolist()
     together = guarded(b"".join(bodies), ends)
     counts, found, *_ = cut_all(together.data, together.offsets, False, kernel_tables())
-    alone = [cut_all(*(t := guarded(b, [0, len(b)]), t.data, t.offsets)[1:], False, kernel_tables()) for b in bodies]
+    alone = [
+        cut_all(*(t := guarded(b, [0, len(b)]), t.data, t.offsets)[1:], False, kernel_tables())
+        for b in bodies
+    ]
     assert counts.tolist() == [int(one[0][0]) for one in alone]
     assert found.tobytes() == b"".join(one[1].tobytes() for one in alone)
 

@@ -1,4 +1,4 @@
-"""The two kernels of matching: `scan` finds where the suite's n-grams occur in texts, `judge` scores the items.
+"""The kernels of matching: `scan` finds where the suite's n-grams occur in texts, `judge` scores the items.
 
 Both run without the interpreter's lock. Their plain twin is `plain.py`.
 """
@@ -10,44 +10,48 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from tulu_data.decontam.rules import EPSILON
 from tulu_data.text._kernels import NEEDS_PYTHON, NEEDS_ROOM, enough_room, locate, longest, make_room
 from tulu_data.text._memory import load1
 
 PRIME = np.uint64(0x9FB21C651E98DF25)
-"""Odd base of the rolling hash: an n-gram's hash is the sum of its tokens' hashes times falling powers of it."""
-PAIR_BITS = 1 << 20
+"""Odd base of the rolling hash: an n-gram's is the sum of its tokens' hashes times falling powers of it."""
+TAIL_BITS = 1 << 20
 """128 kB, so that it stays in the second-level cache."""
 SHORT_BITS = 1 << 18
 """32 kB, for the first-level cache: a suite has some thousand grams shorter than n."""
 SHORT_SHIFT = np.uint64(64 - 18)
-EPSILON = 1e-9
-"""A mean of scores can exceed the threshold by rounding alone; candidates are taken this much below it."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _PAIR = np.uint64(0xC2B2AE3D27D4EB4F)
 
 
 class Grams(NamedTuple):
-    """The suite's n-grams, for `scan`. A field shorter than n is one gram of its own length."""
+    """The suite's n-grams, for `scan`. A field shorter than n is one gram of its own length.
+
+    A filter holds keys as two bits in one 64-bit word: the word by the leading bits of the mixed key, the
+    bits by the last twelve.
+    """
 
     n: int
     powers: np.ndarray  # uint64 [n + 1]: PRIME ** k
-    stride: int  # every stride-th place of a text is sampled
-    sample: np.ndarray  # uint64: as `filter`, for all runs of n - stride + 1 tokens of the fields that have n-grams
+    # Grams of n tokens. Every stride-th place of a text is sampled; `sample` filters runs of n - stride + 1.
+    stride: int
+    sample: np.ndarray  # uint64
     sample_shift: int
-    filter: np.ndarray  # uint64: two bits for each gram of n tokens, in the word that its mixed key's leading bits name
+    filter: np.ndarray  # uint64: filters the n-grams themselves
     filter_shift: int
-    table: np.ndarray  # uint64 [slots, 2]: open addressing; a key, and the number of its gram + 1 (0: free)
+    # Shorter grams: bits and lengths by how they end, and a filter of their own.
+    tails: np.ndarray  # uint64 [TAIL_BITS / 64]: the last three tokens, of grams of 3 to n - 1 tokens
+    sizes: np.ndarray  # uint64 [TAIL_BITS / 16]: the lengths of the grams that end so, as a mask
+    pairs: np.ndarray  # uint64 [TAIL_BITS / 64]: grams of two tokens
+    singles: np.ndarray  # uint64 [TAIL_BITS / 64]: grams of one token
+    short_filter: np.ndarray  # uint64 [SHORT_BITS / 64]: one bit each
+    short_lengths: np.ndarray  # uint8 [n]: whether a gram of that length exists
+    # All grams: open addressing; a row is a key, then the place of its text << 32 | its number + 1 (0: free).
+    table: np.ndarray  # uint64 [slots, 2]
     table_shift: int
-    pairs: np.ndarray  # uint64 [PAIR_BITS / 64]: a bit for the last two tokens of each gram of 2 to n - 1 tokens
-    singles: np.ndarray  # uint64 [1024]: a bit for each gram of one token, by the leading 16 bits of its hash
-    sizes: np.ndarray  # uint64 [PAIR_BITS / 16]: the lengths of the short grams that end in a pair, as a mask
-    short_filter: np.ndarray  # uint64 [SHORT_BITS / 64]: as `filter`, of the grams shorter than n alone
-    short_lengths: np.ndarray  # uint8 [n]: whether a short gram of that length exists
-    text: np.ndarray  # uint8: the tokens of every gram's first occurrence lie in here
-    first: np.ndarray  # int64 [grams]: number of the gram's first token
-    length: np.ndarray  # int32 [grams]
-    token_starts: np.ndarray  # int64 [tokens]: bytes in `text`
-    token_ends: np.ndarray  # int64 [tokens]
+    text: np.ndarray  # uint8: tokens in the form that hashing sees, each followed by a space
+    length: np.ndarray  # int32 [grams]: in tokens
 
 
 class Fields(NamedTuple):
@@ -68,24 +72,24 @@ class Fields(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def key_of(hash_, size, n):  # type: ignore[no-untyped-def]
+def key_of(hash_, size, n):
     """The key of a gram: its hash, made different for each length below n."""
     return hash_ if size == n else (hash_ ^ np.uint64(size)) * _PAIR
 
 
 @njit(nogil=True, cache=True)
-def pair_bit(before, last):  # type: ignore[no-untyped-def]
-    """Which of PAIR_BITS bits stands for two neighbouring tokens."""
-    return ((before * _MIX) ^ last) * _PAIR >> np.uint64(44)
+def tail_bit(third, second, last):
+    """Which of TAIL_BITS bits stands for the last tokens of a short gram: three, two (0 before) or one."""
+    return ((((third * _MIX) ^ second) * _MIX) ^ last) * _PAIR >> np.uint64(44)
 
 
 @njit(nogil=True, cache=True)
-def _bit(bits, number):  # type: ignore[no-untyped-def]
+def _bit(bits, number):
     return (bits[number >> np.uint64(6)] >> (number & np.uint64(63))) & np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
-def _two_bits(mixed, shift):  # type: ignore[no-untyped-def]
+def _two_bits(mixed, shift):
     """The word of a filter that a mixed key belongs to, and its two bits in there."""
     low = np.uint64(63)
     one = np.uint64(1)
@@ -93,14 +97,14 @@ def _two_bits(mixed, shift):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def set_bit(bits, number):  # type: ignore[no-untyped-def]
+def set_bit(bits, number):
     """Sets one bit of an array of 64-bit words."""
     bits[number >> np.uint64(6)] |= np.uint64(1) << (number & np.uint64(63))
 
 
 @njit(nogil=True, cache=True)
-def fill(keys, lengths, n, filter_, filter_shift, short_filter, table, table_shift):  # type: ignore[no-untyped-def]
-    """Enters every gram's key into its filter and the table."""
+def fill(keys, lengths, places, n, filter_, filter_shift, short_filter, table, table_shift):
+    """Enters every gram's key into its filter and the table; `places` (int64) is where its text begins."""
     for gram in range(keys.size):
         key = keys[gram]
         mixed = key * _MIX
@@ -113,11 +117,11 @@ def fill(keys, lengths, n, filter_, filter_shift, short_filter, table, table_shi
         while table[slot, 1] != 0:
             slot = (slot + np.uint64(1)) & np.uint64(table.shape[0] - 1)
         table[slot, 0] = key
-        table[slot, 1] = gram + 1
+        table[slot, 1] = (np.uint64(places[gram]) << np.uint64(32)) | np.uint64(gram + 1)
 
 
 @njit(nogil=True, cache=True)
-def fill_sample(keys, sample, shift):  # type: ignore[no-untyped-def]
+def fill_sample(keys, sample, shift):
     """Enters keys into a filter."""
     for key in keys:
         word, bits = _two_bits(key * _MIX, np.uint64(shift))
@@ -125,44 +129,41 @@ def fill_sample(keys, sample, shift):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _find(table, shift, key):  # type: ignore[no-untyped-def]
-    """The gram with that key, or -1."""
+def _find(table, shift, key):
+    """The gram with that key and where its text begins, or -1."""
     slot = key * _MIX >> shift
     while table[slot, 1] != 0:
         if table[slot, 0] == key:
-            return np.int64(table[slot, 1]) - 1
+            found = table[slot, 1]
+            return np.int64(found & np.uint64(0xFFFFFFFF)) - 1, np.int64(found >> np.uint64(32))
         slot = (slot + np.uint64(1)) & np.uint64(table.shape[0] - 1)
-    return np.int64(-1)
+    return np.int64(-1), np.int64(0)
 
 
 @njit(nogil=True, cache=True)
-def _same(grams, gram, address, starts, ends, first):  # type: ignore[no-untyped-def]
-    """Whether the tokens from `first` on are the gram's tokens, byte by byte."""
-    base = np.uint64(grams.text.ctypes.data)
-    for k in range(grams.length[gram]):
-        token = grams.first[gram] + k
-        size = ends[first + k] - starts[first + k]
-        if grams.token_ends[token] - grams.token_starts[token] != size:
-            return False
-        ours = base + np.uint64(grams.token_starts[token])
-        theirs = address + np.uint64(starts[first + k])
-        for b in range(size):
-            x = load1(ours + np.uint64(b))
-            y = load1(theirs + np.uint64(b))
-            if (x if x >= 128 else x | 32) != (y if y >= 128 else y | 32):
+def _same(text, place, address, starts, ends, first, size):
+    """Whether `size` tokens from `first` on are those that stand in `text` at `place`, byte by byte."""
+    for token in range(first, first + size):
+        for b in range(starts[token], ends[token]):
+            byte = load1(address + np.uint64(b))
+            if text[place] != (byte if byte >= 128 else byte | 32):
                 return False
+            place += 1
+        if text[place] != 32:
+            return False
+        place += 1
     return True
 
 
 @njit(nogil=True, cache=True)
-def _grown(hits):  # type: ignore[no-untyped-def]
+def _grown(hits):
     more = np.empty((2 * hits.shape[0], hits.shape[1]), np.int32)
     more[: hits.shape[0]] = hits
     return more
 
 
 @njit(nogil=True, cache=True)
-def _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size):  # type: ignore[no-untyped-def]
+def _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size):
     if count == hits.shape[0]:
         hits = _grown(hits)
     last = first + size - 1
@@ -175,7 +176,7 @@ def _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size):
 
 
 @njit(nogil=True, cache=True)
-def _key_at(hashes, start, size):  # type: ignore[no-untyped-def]
+def _key_at(hashes, start, size):
     key = np.uint64(0)
     for k in range(start, start + size):
         key = key * PRIME + hashes[k]
@@ -183,24 +184,26 @@ def _key_at(hashes, start, size):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _passes(filter_, shift, key):  # type: ignore[no-untyped-def]
+def _passes(filter_, shift, key):
     word, bits = _two_bits(key * _MIX, shift)
     return filter_[word] & bits == bits
 
 
 @njit(nogil=True, cache=True)
-def _long_candidates(hashes, tokens, n, stride, sample, sample_shift, filter_, shift, samples, places, keys):  # type: ignore[no-untyped-def]
+def _long_candidates(hashes, tokens, n, stride, sample, sample_shift, filter_, shift, samples, places, keys):
     """The places where an n-gram begins that passes the filters, and its key.
 
-    Every window of n tokens holds exactly one run of n - stride + 1 tokens that begins at a multiple of the stride.
-    So it is enough to look up these runs, and the windows around those that are known.
+    Every window of n tokens holds exactly one run of n - stride + 1 tokens that begins at a multiple of the
+    stride. So it is enough to look up these runs, and the windows around those that are known.
     """
     size = n - stride + 1
     sampled = (tokens - size) // stride + 1 if tokens >= size else 0
     for k in range(sampled):
         keys[k] = _key_at(hashes, k * stride, size)
     known = 0
-    for k in range(sampled):  # nothing else in this loop, so that many looks into memory are under way at once
+    for k in range(
+        sampled
+    ):  # nothing else in this loop, so that many looks into memory are under way at once
         samples[known] = k * stride
         known += np.int64(_passes(sample, sample_shift, keys[k]))
     count = 0
@@ -215,28 +218,32 @@ def _long_candidates(hashes, tokens, n, stride, sample, sample_shift, filter_, s
 
 
 @njit(nogil=True, cache=True)
-def _short_candidates(hashes, tokens, pairs, singles, any_single, places):  # type: ignore[no-untyped-def]
-    """The places whose last two tokens (or last one) end a gram shorter than n."""
+def _short_candidates(hashes, tokens, tails, pairs, singles, any_pair, any_single, places):
+    """The places whose last tokens may end a gram shorter than n."""
     count = 0
-    before = np.uint64(0)
+    none = np.uint64(0)
+    third, second = none, none
     for i in range(tokens):
-        token = hashes[i]
+        last = hashes[i]
         places[count] = i
-        ending = _bit(pairs, pair_bit(before, token))
+        ending = _bit(tails, tail_bit(third, second, last))
+        if any_pair:
+            ending |= _bit(pairs, tail_bit(none, second, last))
         if any_single:
-            ending |= _bit(singles, token >> np.uint64(48))
+            ending |= _bit(singles, tail_bit(none, none, last))
         count += np.int64(ending)
-        before = token
+        third = second
+        second = last
     return count
 
 
 @njit(nogil=True, cache=True)
-def _candidates_room(tokens):  # type: ignore[no-untyped-def]
+def _candidates_room(tokens):
     return np.empty(tokens + 1, np.int32), np.empty(tokens + 1, np.int32), np.empty(tokens + 1, np.uint64)
 
 
 @njit(nogil=True, cache=True)
-def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-untyped-def]
+def scan(data, offsets, wanted, prepared, tables, grams):
     """Every place where a gram of the suite occurs in the texts.
 
     Args:
@@ -248,20 +255,23 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
         grams: what to find.
 
     Returns:
-        hits: int32 [hits, 5]: text, gram, first token, and the characters [start, end) of the text (bytes, if it is
-            prepared); ordered by text.
+        hits: int32 [hits, 5]: text, gram, first token, and the characters [start, end) of the text (bytes, if
+            it is prepared); ordered by text.
         python: int32, the texts that Python must normalise first.
     """
     pages, values, expansions = tables
     # Fields of the tuple are read once: Numba counts references at each reading.
-    n, filter_, pairs, singles = grams.n, grams.filter, grams.pairs, grams.singles
+    n, filter_, tails, pairs, singles = grams.n, grams.filter, grams.tails, grams.pairs, grams.singles
     powers, short_lengths, short_filter = grams.powers, grams.short_lengths, grams.short_filter
     table, table_shift = grams.table, np.uint64(grams.table_shift)
     shift, sample_shift = np.uint64(grams.filter_shift), np.uint64(grams.sample_shift)
     stride, sample, sizes = grams.stride, grams.sample, grams.sizes
+    grams_text, lengths = grams.text, grams.length
     one = np.uint64(1)
     any_short = short_lengths.max() > 0
-    any_single = short_lengths[min(1, n - 1)] > 0
+    any_single = n > 1 and short_lengths[min(1, n - 1)] > 0
+    any_pair = n > 2 and short_lengths[min(2, n - 1)] > 0
+    always = (np.uint64(any_single) << one) | (np.uint64(any_pair) << np.uint64(2))
     out, origins, starts, ends, hashes = make_room(longest(offsets) + 8192)
     samples, places, keys = _candidates_room(starts.size)
     hits = np.empty((1024, 5), np.int32)
@@ -291,41 +301,49 @@ def scan(data, offsets, wanted, prepared, tables, grams):  # type: ignore[no-unt
             hashes, tokens, n, stride, sample, sample_shift, filter_, shift, samples, places, keys
         )
         for c in range(found):
-            gram = _find(table, table_shift, keys[c])
+            gram, place = _find(table, table_shift, keys[c])
             first = places[c]
-            if gram >= 0 and grams.length[gram] == n and _same(grams, gram, address, starts, ends, first):
+            if gram >= 0 and lengths[gram] == n and _same(grams_text, place, address, starts, ends, first, n):
                 hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, n)
                 count += 1
         if not any_short:
             continue
-        for c in range(_short_candidates(hashes, tokens, pairs, singles, any_single, places)):
+        found = _short_candidates(hashes, tokens, tails, pairs, singles, any_pair, any_single, places)
+        for c in range(found):
             last = places[c]
-            possible = sizes[pair_bit(hashes[last - 1] if last else np.uint64(0), hashes[last]) >> np.uint64(4)]
-            possible |= np.uint64(any_single) << one
+            third = hashes[last - 2] if last > 1 else np.uint64(0)
+            second = hashes[last - 1] if last else np.uint64(0)
+            possible = always | sizes[tail_bit(third, second, hashes[last]) >> np.uint64(4)]
             part = np.uint64(0)
             size = 0
             while possible >> np.uint64(size + 1) and size <= last:
                 size += 1
                 part += hashes[last - size + 1] * powers[size - 1]
                 key = key_of(part, size, n)
-                if not (possible >> np.uint64(size)) & one or not _bit(short_filter, key * _MIX >> SHORT_SHIFT):
+                if not (possible >> np.uint64(size)) & one or not _bit(
+                    short_filter, key * _MIX >> SHORT_SHIFT
+                ):
                     continue
-                gram = _find(table, table_shift, key)
+                gram, place = _find(table, table_shift, key)
                 first = last - size + 1
-                if gram >= 0 and grams.length[gram] == size and _same(grams, gram, address, starts, ends, first):
+                if (
+                    gram >= 0
+                    and lengths[gram] == size
+                    and _same(grams_text, place, address, starts, ends, first, size)
+                ):
                     hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size)
                     count += 1
     return hits[:count], python[:left]
 
 
 @njit(nogil=True, cache=True)
-def cut_all(data, offsets, prepared, tables):  # type: ignore[no-untyped-def]
+def cut_all(data, offsets, prepared, tables):
     """The tokens of every text: for the index.
 
     Returns:
         counts: int32 [texts], NEEDS_PYTHON where Python must normalise the text first
-        text: uint8, the tokens' bytes one behind the other
-        ends: int64 [tokens], where each token ends in `text`
+        text: uint8, the tokens in the form that hashing sees, each followed by a space
+        ends: int64 [tokens], where each token ends in `text`, the space not counted
         hashes: uint64 [tokens]
         chars: int32 [tokens, 2], the characters of the original text (bytes, if it is prepared)
     """
@@ -357,12 +375,15 @@ def cut_all(data, offsets, prepared, tables):  # type: ignore[no-untyped-def]
             chars = _grown(chars)
         for i in range(count):
             width = ends[i] - starts[i]
-            while size + width > text.size:
+            while size + width + 1 > text.size:
                 text = np.append(text, np.empty_like(text))
             for b in range(width):
-                text[size + b] = load1(address + np.uint64(starts[i] + b))
+                byte = load1(address + np.uint64(starts[i] + b))
+                text[size + b] = byte if byte >= 128 else byte | 32
             size += width
             token_ends[total] = size
+            text[size] = 32
+            size += 1
             token_hashes[total] = hashes[i]
             chars[total, 0] = origins[starts[i]] if mapped else starts[i]
             chars[total, 1] = origins[ends[i] - 1] + 1 if mapped else ends[i]
@@ -371,14 +392,13 @@ def cut_all(data, offsets, prepared, tables):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def gram_keys(hashes, offsets, n, powers):  # type: ignore[no-untyped-def]
+def gram_keys(hashes, offsets, n):
     """The key of the gram at each position of each field, and where each field's positions begin.
 
     Args:
         hashes: uint64 [tokens], of all fields.
         offsets: int64 [fields + 1].
         n: tokens in a gram; a field with fewer has one gram, itself.
-        powers: PRIME ** k.
     """
     fields = offsets.size - 1
     starts = np.zeros(fields + 1, np.int64)
@@ -400,11 +420,12 @@ def gram_keys(hashes, offsets, n, powers):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def probe_grams(tokens, gram_offsets, grams, frequency, n, threshold):  # type: ignore[no-untyped-def]
+def probe_grams(tokens, gram_offsets, grams, frequency, n, threshold):
     """Which positions of each field can make it a candidate: uint8 for each position.
 
-    The field's most frequent grams stay silent as long as all silent ones together cover no more than the threshold:
-    then a field above the threshold has at least one gram that is not silent (the prefix filter of similarity joins).
+    The field's most frequent grams stay silent as long as all silent ones together cover no more than the
+    threshold: then a field above the threshold has at least one gram that is not silent (the prefix filter of
+    similarity joins).
     """
     probes = np.ones(grams.size, np.uint8)
     for f in range(tokens.size):
@@ -426,7 +447,7 @@ def probe_grams(tokens, gram_offsets, grams, frequency, n, threshold):  # type: 
 
 
 @njit(nogil=True, cache=True)
-def _score(field, fields, n, gram_seen, row):  # type: ignore[no-untyped-def]
+def _score(field, fields, n, gram_seen, row):
     """Covered / tokens of a field, given the grams seen in this row."""
     start, end = fields.gram_offsets[field], fields.gram_offsets[field + 1]
     tokens = fields.tokens[field]
@@ -441,7 +462,7 @@ def _score(field, fields, n, gram_seen, row):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _push(rows, count, a, b, c, d):  # type: ignore[no-untyped-def]
+def _push(rows, count, a, b, c, d):
     if count == rows.shape[0]:
         rows = _grown(rows)
     rows[count, 0] = a
@@ -452,7 +473,7 @@ def _push(rows, count, a, b, c, d):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):  # type: ignore[no-untyped-def]
+def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):
     """The items that match each row, with the evidence on both sides.
 
     Args:
@@ -462,8 +483,9 @@ def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):  # type: i
         fields: the suite.
         n: tokens in a gram.
         threshold: an item's score must be above it.
-        memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, gram_mark, clock): int64 stamps and float64 scores,
-            kept between calls so that nothing is cleared; `clock` [1] counts the stamps given.
+        memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, gram_mark, clock): int64 stamps
+            and float64 scores, kept between calls so that nothing is cleared; `clock` [1] counts the stamps
+            given.
 
     Returns:
         findings: int32 [findings, 2]: row, item
@@ -517,7 +539,7 @@ def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):  # type: i
                             field_scores[other] = _score(other, fields, n, gram_seen, now)
                         total += field_scores[other]
                     score = total / (last - first)
-                    if score <= threshold:
+                    if score <= threshold + EPSILON:
                         continue
                     found = _push(found, n_found, row, item, 0, 0)
                     if n_found == scores.size:
@@ -531,18 +553,34 @@ def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):  # type: i
                         slot_scores[n_slots] = field_scores[other]
                         n_slots += 1
                         item_spans, n_item = _item_spans(
-                            item_spans, n_item, n_found, s - first, other, fields, n, gram_seen, now, gram_mark, clock[0]
+                            item_spans,
+                            n_item,
+                            n_found,
+                            s - first,
+                            other,
+                            fields,
+                            n,
+                            gram_seen,
+                            now,
+                            gram_mark,
+                            clock[0],
                         )
                     train_spans, n_train = _train_spans(
                         train_spans, n_train, n_found, hits, begin, stop, hit_lengths, gram_mark, clock[0]
                     )
                     n_found += 1
         begin = stop
-    return found[:n_found, :2], scores[:n_found], slot_scores[:n_slots], item_spans[:n_item], train_spans[:n_train]
+    return (
+        found[:n_found, :2],
+        scores[:n_found],
+        slot_scores[:n_slots],
+        item_spans[:n_item],
+        train_spans[:n_train],
+    )
 
 
 @njit(nogil=True, cache=True)
-def _item_spans(spans, count, finding, slot, field, fields, n, gram_seen, row, gram_mark, stamp):  # type: ignore[no-untyped-def]
+def _item_spans(spans, count, finding, slot, field, fields, n, gram_seen, row, gram_mark, stamp):
     """Appends the covered runs of a field, and marks its grams with the finding's stamp."""
     start, end = fields.gram_offsets[field], fields.gram_offsets[field + 1]
     chars = fields.char_offsets[field]
@@ -556,14 +594,21 @@ def _item_spans(spans, count, finding, slot, field, fields, n, gram_seen, row, g
         if reach >= p:
             spans[count - 1, 3] = fields.char_ends[chars + p + size - 1]
         else:
-            spans = _push(spans, count, finding, slot, fields.char_starts[chars + p], fields.char_ends[chars + p + size - 1])
+            spans = _push(
+                spans,
+                count,
+                finding,
+                slot,
+                fields.char_starts[chars + p],
+                fields.char_ends[chars + p + size - 1],
+            )
             count += 1
         reach = p + size
     return spans, count
 
 
 @njit(nogil=True, cache=True)
-def _train_spans(spans, count, finding, hits, begin, stop, lengths, gram_mark, stamp):  # type: ignore[no-untyped-def]
+def _train_spans(spans, count, finding, hits, begin, stop, lengths, gram_mark, stamp):
     """Appends the runs of the row's tokens that lie in grams of the finding's item."""
     text = -1
     reach = -1
@@ -585,30 +630,25 @@ def _train_spans(spans, count, finding, hits, begin, stop, lengths, gram_mark, s
 
 
 @njit(nogil=True, cache=True)
-def one_gram_each(numbers, where, firsts, lengths, text, starts, ends):  # type: ignore[no-untyped-def]
+def one_gram_each(numbers, where, places, lengths, text):
     """Whether all positions that share a key also share their tokens.
 
     Args:
         numbers: int64 [positions], the gram of each position.
         where: int64 [grams], a position of each gram.
-        firsts: int64 [positions], the first token of the gram there.
+        places: int64 [positions], where the gram's text begins.
         lengths: int32 [positions], its tokens.
-        text: uint8, the tokens' bytes.
-        starts: int64 [tokens].
-        ends: int64 [tokens].
+        text: uint8, tokens, each followed by a space.
     """
     for p in range(numbers.size):
         q = where[numbers[p]]
-        if q == p:
-            continue
         if lengths[p] != lengths[q]:
             return False
-        for k in range(lengths[p]):
-            a, b = firsts[p] + k, firsts[q] + k
-            if ends[a] - starts[a] != ends[b] - starts[b]:
+        a, b, left = places[p], places[q], lengths[p]
+        while a != b and left > 0:
+            if text[a] != text[b]:
                 return False
-            for i in range(ends[a] - starts[a]):
-                x, y = text[starts[a] + i], text[starts[b] + i]
-                if (x if x >= 128 else x | 32) != (y if y >= 128 else y | 32):
-                    return False
+            left -= text[a] == 32
+            a += 1
+            b += 1
     return True

@@ -1,4 +1,4 @@
-"""The training data that `decontaminate` scans: arguments, the suite's `train:` list, or the sources of recipes."""
+"""The training data that `decontaminate` scans: arguments, the suite's `train:` list, or recipes' sources."""
 
 from __future__ import annotations
 
@@ -36,7 +36,12 @@ class Data:
 
 
 def data_to_scan(
-    given: Sequence[str], suite: Suite, workspace: Workspace, *, adapter: str | None = None, all_recipes: bool = False
+    given: Sequence[str],
+    suite: Suite,
+    workspace: Workspace,
+    *,
+    adapter: str | None = None,
+    all_recipes: bool = False,
 ) -> list[Data]:
     """What a command names, else the suite's `train:` list.
 
@@ -59,18 +64,27 @@ def data_to_scan(
 
 def _found(given: Sequence[str], suite: Suite, workspace: Workspace, *, all_recipes: bool) -> list[Data]:
     if given and all_recipes:
-        raise UsageError("--all-recipes scans the sources of the recipes, and the command names data too", expected="one of them")
+        raise UsageError(
+            "--all-recipes scans the sources of the recipes, and the command names data too",
+            expected="one of them",
+        )
     if given:
         return _named((text, Path.cwd()) for text in given)
     if all_recipes:
         found = list(recipe_sources(workspace))
         if not found:
-            raise UsageError("no recipe in the workspace has a source", where=str(workspace.root / "mixtures"))
+            raise UsageError(
+                "no recipe in the workspace has a source", where=str(workspace.root / "mixtures")
+            )
         return _unlike(found)
     if suite.train:
         return _named((text, suite.base) for text in suite.train)
     could = "".join(f"\n  {data.name}: {data.spec.from_}" for data in recipe_sources(workspace))
-    listing = f"\nThe recipes of this workspace have these sources (--all-recipes scans them):{could}" if could else ""
+    listing = (
+        f"\nThe recipes of this workspace have these sources (--all-recipes scans them):{could}"
+        if could
+        else ""
+    )
     raise UsageError(
         f"the command names no data to scan, and suite {suite.name} has no `train:` list",
         remedy=f"Name files, globs or hf:ORG/NAME behind the options{listing}",

@@ -20,7 +20,9 @@ from tulu_data.text.hashing import Texts
 from tulu_data.turns import one_chunk, turns_of
 
 FIELD_SCORE = pa.struct([("field", pa.string()), ("score", pa.float64())])
-TRAIN_SPAN = pa.struct([("column", pa.string()), ("message", pa.int32()), ("start", pa.int32()), ("end", pa.int32())])
+TRAIN_SPAN = pa.struct(
+    [("column", pa.string()), ("message", pa.int32()), ("start", pa.int32()), ("end", pa.int32())]
+)
 ITEM_SPAN = pa.struct([("field", pa.string()), ("start", pa.int32()), ("end", pa.int32())])
 
 FINDING = pa.struct([
@@ -41,7 +43,7 @@ MATCHES = pa.schema([("dataset", pa.string()), ("train_id", pa.string()), ("row_
 
 
 def scanned_columns(kind: Kind) -> tuple[str, ...]:
-    """What of a row is looked at: its messages; of a preference row the prompt and both sides; RLVR: the prompt."""
+    """What of a row is looked at: its messages (RLVR: the prompt); of a pair of answers, prompt and both."""
     return ("prompt", "chosen", "rejected") if kind == "preference" else conversation_columns(kind)
 
 
@@ -78,16 +80,24 @@ def _side(column: pa.Array, roles: Sequence[str] | None) -> tuple[Column, npt.ND
 
 
 def _structs(
-    found: Findings, suite: SuiteItems, columns: pa.Array, texts: npt.NDArray[np.int32], messages: npt.NDArray[np.int32]
+    found: Findings,
+    suite: SuiteItems,
+    columns: pa.Array,
+    texts: npt.NDArray[np.int32],
+    messages: npt.NDArray[np.int32],
 ) -> pa.Array:
     """The findings as an array of FINDING."""
     names, index = suite.names, suite.index
     evals = names.eval_of[found.items]
     owners = np.repeat(np.arange(len(found)), np.diff(found.slot_offsets))  # the finding of every field score
-    places = index.fields.item_offsets[found.items[owners]] + np.arange(len(owners)) - found.slot_offsets[owners]
+    places = (
+        index.fields.item_offsets[found.items[owners]] + np.arange(len(owners)) - found.slot_offsets[owners]
+    )
     fields = names.first_field[evals[owners]] + index.slots[places]
     spans, items = found.train_spans, found.item_spans
-    slot_of_span = index.fields.item_offsets[found.items[items[:, 0]]] + items[:, 1]  # counted among fields with tokens
+    slot_of_span = (
+        index.fields.item_offsets[found.items[items[:, 0]]] + items[:, 1]
+    )  # counted among fields with tokens
     item_fields = names.first_field[evals[items[:, 0]]] + index.slots[slot_of_span]
     parts = {
         "role": names.roles.take(pa.array(evals)),
@@ -97,7 +107,9 @@ def _structs(
         "kind": _kinds(found, index, owners, places),
         "score": pa.array(found.scores),
         "field_scores": _lists(
-            found.slot_offsets, [names.fields.take(pa.array(fields)), pa.array(found.slot_scores)], FIELD_SCORE
+            found.slot_offsets,
+            [names.fields.take(pa.array(fields)), pa.array(found.slot_scores)],
+            FIELD_SCORE,
         ),
         "action": pa.array(["drop"] * len(found), pa.string()),
         "train_spans": _lists(
@@ -106,7 +118,9 @@ def _structs(
             TRAIN_SPAN,
         ),
         "item_spans": _lists(
-            _offsets(items[:, 0], len(found)), [names.fields.take(pa.array(item_fields)), *_ends(items)], ITEM_SPAN
+            _offsets(items[:, 0], len(found)),
+            [names.fields.take(pa.array(item_fields)), *_ends(items)],
+            ITEM_SPAN,
         ),
     }
     return pa.StructArray.from_arrays([parts[f.name].cast(f.type) for f in FINDING], fields=list(FINDING))
@@ -121,11 +135,15 @@ def _offsets(owners: npt.NDArray[np.int32], size: int) -> npt.NDArray[np.int64]:
 
 
 def _lists(offsets: npt.NDArray[np.int64], columns: list[pa.Array], kind: pa.StructType) -> pa.Array:
-    values = pa.StructArray.from_arrays([c.cast(f.type) for c, f in zip(columns, kind, strict=True)], fields=list(kind))
+    values = pa.StructArray.from_arrays(
+        [c.cast(f.type) for c, f in zip(columns, kind, strict=True)], fields=list(kind)
+    )
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
-def _kinds(found: Findings, index: Index, owners: npt.NDArray[np.int64], places: npt.NDArray[np.int64]) -> pa.Array:
+def _kinds(
+    found: Findings, index: Index, owners: npt.NDArray[np.int64], places: npt.NDArray[np.int64]
+) -> pa.Array:
     """`copy`: every token covered; `short`: only fields too short for an n-gram match; else `partial`."""
     long = (index.fields.tokens[index.fields.item_fields[places]] >= index.n) & (found.slot_scores > 0)
     has_long = np.bincount(owners, weights=long, minlength=len(found)) > 0

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ from tulu_data.decontam._kernels import PRIME, Fields, Grams
 from tulu_data.text.hashing import Texts, prepare_texts
 from tulu_data.text.unicode_tables import UnicodeTables, unicode_tables
 
-FILTER_BITS_PER_GRAM = 16
-"""At 16 bits for each n-gram, two of them set, 1.5 % of other n-grams pass the filter and cost a look into the table."""
+FILTER_BITS_PER_GRAM = 8
+"""Two of 8 bits are set for each n-gram: 5 % of other n-grams pass and cost a longer look. More bits would
+let fewer pass but no longer fit the cache (1.4 million n-grams: 2 MB; 4 MB took 10 % longer in all)."""
 
 Memory = tuple[Any, ...]
 
@@ -74,7 +76,7 @@ def build_index(items: Sequence[Sequence[str]], n: int = 8, threshold: float = 0
     """Indexes items, each a list of the texts of its fields (the same number for every item or not).
 
     Raises:
-        ValueError: two different n-grams have one 64-bit hash (about once in 10^7 suites of a million n-grams).
+        ValueError: two different n-grams have one hash (once in 10^7 suites of a million n-grams).
     """
     texts = [text for item in items for text in item]
     encoded = pa.array(texts, pa.string()).dictionary_encode()
@@ -90,10 +92,23 @@ def build_index(items: Sequence[Sequence[str]], n: int = 8, threshold: float = 0
     holder_offsets, holders = _inverted(item_fields, item_offsets, len(counts))
     probe_offsets, probes = _probes(counts, gram_offsets, gram_of, len(grams.length), n, threshold)
     fields = Fields(
-        counts.astype(np.int32), gram_offsets, gram_of, cut.offsets, _column(cut.chars, 0), _column(cut.chars, 1),
+        counts.astype(np.int32), gram_offsets, gram_of,
+        cut.offsets, _column(cut.chars, 0), _column(cut.chars, 1),
         probe_offsets, probes, item_offsets, item_fields, holder_offsets, holders,
     )  # fmt: skip
     return Index(n, threshold, grams, fields, slots)
+
+
+_told: list[bool] = []
+
+
+def tell_first_compilation(say: Callable[[str], None]) -> None:
+    """Says that the kernels are compiled now, once, where no earlier run has left them in Numba's cache."""
+    cache = kernels.scan.stats.cache_path
+    compiled = cache and any(Path(cache).glob("_kernels.scan-*.nbi"))
+    if not compiled and not _told:
+        _told.append(True)
+        say("compiling the matching kernels; this happens once and takes about half a minute")
 
 
 def _column(table: npt.NDArray[np.int32], number: int) -> npt.NDArray[np.int32]:
@@ -108,26 +123,37 @@ def _cut_texts(distinct: pa.Array) -> _Cut:
     hard = np.flatnonzero(counts < 0)
     if not len(hard):
         return _Cut(_offsets(counts), text, ends, hashes, chars)
-    prepared = prepare_texts([texts.text(i) for i in hard])
-    more, text2, ends2, hashes2, chars2 = kernels.cut_all(prepared.texts.data, prepared.texts.offsets, True, tables)
+    prepared = prepare_texts([texts.text(i) for i in hard.tolist()])
+    more, text2, ends2, hashes2, chars2 = kernels.cut_all(
+        prepared.texts.data, prepared.texts.offsets, True, tables
+    )
     base = np.repeat(prepared.texts.offsets[:-1], more)
     chars2 = np.stack([prepared.starts[base + chars2[:, 0]], prepared.ends[base + chars2[:, 1] - 1]], axis=1)
-    owners = np.concatenate([np.repeat(np.flatnonzero(counts >= 0), counts[counts >= 0]), np.repeat(hard, more)])
+    owners = np.concatenate(
+        [np.repeat(np.flatnonzero(counts >= 0), counts[counts >= 0]), np.repeat(hard, more)]
+    )
     order = np.argsort(owners, kind="stable")
-    widths = np.concatenate([np.diff(ends, prepend=0), np.diff(ends2, prepend=0)])
-    starts = np.concatenate([np.concatenate([[0], ends[:-1]]) if len(ends) else ends, len(text) + ends2 - np.diff(ends2, prepend=0)])
+    stops = np.concatenate([ends, len(text) + ends2]) + 1  # each with the space behind it
+    starts = np.concatenate([[0], stops[:-1]])
+    widths = stops - starts
     both = np.concatenate([text, text2])
     counts[hard] = more
     moved = _gather(both, starts[order], widths[order])
     return _Cut(
-        _offsets(counts), moved, np.cumsum(widths[order]).astype(np.int64),
+        _offsets(counts), moved, np.cumsum(widths[order]).astype(np.int64) - 1,
         np.concatenate([hashes, hashes2])[order], np.concatenate([chars, chars2]).astype(np.int32)[order],
     )  # fmt: skip
 
 
-def _gather(data: npt.NDArray[Any], starts: npt.NDArray[Any], widths: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+def _gather(
+    data: npt.NDArray[Any], starts: npt.NDArray[Any], widths: npt.NDArray[Any]
+) -> npt.NDArray[np.uint8]:
     """`data[start:start + width]` of every range, joined."""
-    shift = np.repeat(starts - np.concatenate([[0], np.cumsum(widths)[:-1]]), widths) if len(widths) else np.zeros(0, int)
+    shift = (
+        np.repeat(starts - np.concatenate([[0], np.cumsum(widths)[:-1]]), widths)
+        if len(widths)
+        else np.zeros(0, int)
+    )
     taken: npt.NDArray[np.uint8] = data[np.arange(len(shift)) + shift]
     return taken
 
@@ -138,24 +164,27 @@ def _offsets(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 
 def _grams(cut: _Cut, n: int) -> tuple[Grams, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     powers = np.array([pow(int(PRIME), k, 1 << 64) for k in range(n + 1)], np.uint64)
-    keys, firsts, gram_offsets = kernels.gram_keys(cut.hashes, cut.offsets, n, powers)
+    keys, firsts, gram_offsets = kernels.gram_keys(cut.hashes, cut.offsets, n)
     distinct, where, inverse = np.unique(keys, return_index=True, return_inverse=True)
     counts = np.diff(cut.offsets)
     lengths = np.repeat(np.minimum(counts, n), np.diff(gram_offsets)).astype(np.int32)
-    starts = np.concatenate([np.zeros(1, np.int64), cut.ends[:-1]]) if len(cut.ends) else np.zeros(0, np.int64)
-    if not kernels.one_gram_each(inverse, where, firsts, lengths, cut.text, starts, cut.ends):
+    places = np.concatenate([[0], cut.ends + 1])[firsts]  # where each gram's text begins
+    if not kernels.one_gram_each(inverse, where, places, lengths, cut.text):
         raise ValueError("two different n-grams have one hash")
     first, length = firsts[where], lengths[where]
-    filter_, filter_shift, table, table_shift, short_filter = _filters_and_table(distinct, length, n)
-    pairs, singles, sizes, short_lengths = _short(cut, first, length, n)
-    stride = max(1, n // 2)  # half an n-gram: fewer places are sampled as it grows, but shorter runs pass more often
-    sampled, _, _ = kernels.gram_keys(cut.hashes, cut.offsets, n - stride + 1, powers)
+    filter_, filter_shift, table, table_shift, short_filter = _filters_and_table(
+        distinct, length, places[where], n
+    )
+    short_lengths = np.isin(np.arange(n), length).astype(np.uint8)
+    # Half an n-gram: fewer places are sampled as it grows, but shorter runs pass more often.
+    stride = max(1, n // 2)
+    sampled, _, _ = kernels.gram_keys(cut.hashes, cut.offsets, n - stride + 1)
     sample, sample_shift = _filter(len(sampled))
     kernels.fill_sample(sampled, sample, sample_shift)
     grams = Grams(
-        n, powers, stride, sample, sample_shift, filter_, filter_shift, table, table_shift,
-        pairs, singles, sizes, short_filter, short_lengths,
-        _padded(cut.text), first, length, starts, cut.ends,
+        n, powers, stride, sample, sample_shift, filter_, filter_shift,
+        *_short(cut, first, length, n), short_filter, short_lengths,
+        table, table_shift, _padded(cut.text), length,
     )  # fmt: skip
     return grams, inverse.astype(np.int32), gram_offsets
 
@@ -170,44 +199,47 @@ def _filter(keys: int) -> tuple[npt.NDArray[np.uint64], int]:
     return np.zeros(1 << (bits - 6), np.uint64), 70 - bits
 
 
-def _filters_and_table(keys: npt.NDArray[np.uint64], lengths: npt.NDArray[np.int32], n: int) -> tuple[Any, ...]:
+def _filters_and_table(
+    keys: Any, lengths: npt.NDArray[np.int32], places: npt.NDArray[np.int64], n: int
+) -> tuple[Any, ...]:
     filter_, shift = _filter(len(keys))
     short_filter = np.zeros(kernels.SHORT_BITS // 64, np.uint64)
     slot_bits = max(8, int(len(keys) * 2).bit_length())
     table = np.zeros((1 << slot_bits, 2), np.uint64)
-    kernels.fill(keys, lengths, n, filter_, shift, short_filter, table, 64 - slot_bits)
+    kernels.fill(keys, lengths, places, n, filter_, shift, short_filter, table, 64 - slot_bits)
     return filter_, shift, table, 64 - slot_bits, short_filter
 
 
 def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, Any, Any, Any]:
-    """How `scan` knows the end of a gram shorter than n: bits for last pairs and single tokens, and the lengths."""
-    pairs, singles = np.zeros(kernels.PAIR_BITS // 64, np.uint64), np.zeros(1024, np.uint64)
-    sizes = np.zeros(kernels.PAIR_BITS // 16, np.uint64)
-    lengths = np.zeros(n, np.uint8)
-    for start, size in zip(first[length < n], length[length < n], strict=True):
-        last = cut.hashes[start + size - 1]
-        if size == 1:
-            kernels.set_bit(singles, last >> np.uint64(48))
-        else:
-            pair = kernels.pair_bit(cut.hashes[start + size - 2], last)
-            kernels.set_bit(pairs, pair)
-            sizes[pair >> 4] |= np.uint64(1 << int(size))
-        lengths[size] = 1
-    return pairs, singles, sizes, lengths
+    """How `scan` knows where a gram shorter than n ends: (tails, sizes, pairs, singles) of `Grams`."""
+    tails, pairs, singles = (np.zeros(kernels.TAIL_BITS // 64, np.uint64) for _ in range(3))
+    sizes = np.zeros(kernels.TAIL_BITS // 16, np.uint64)
+    for start, size in zip(first[length < n].tolist(), length[length < n].tolist(), strict=True):
+        last = [np.uint64(0), np.uint64(0), *cut.hashes[start : start + size]][-3:]
+        tail = kernels.tail_bit(*last)
+        kernels.set_bit((singles, pairs, tails)[min(size, 3) - 1], tail)
+        sizes[tail >> 4] |= np.uint64(1 << size)
+    return tails, sizes, pairs, singles
 
 
 def _inverted(values: Any, offsets: Any, size: int) -> tuple[Any, Any]:
     """For each value, the lists that hold it (as offsets and lists), each list once."""
     owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    pairs = np.unique(np.stack([values, owners], axis=1), axis=0) if len(values) else np.zeros((0, 2), np.int64)
+    pairs = (
+        np.unique(np.stack([values, owners], axis=1), axis=0) if len(values) else np.zeros((0, 2), np.int64)
+    )
     counts = np.bincount(pairs[:, 0], minlength=size) if size else np.zeros(0, np.int64)
     return _offsets(counts), np.ascontiguousarray(pairs[:, 1]).astype(np.int32)
 
 
-def _probes(counts: Any, gram_offsets: Any, gram_of: Any, grams: int, n: int, threshold: float) -> tuple[Any, Any]:
+def _probes(
+    counts: Any, gram_offsets: Any, gram_of: Any, grams: int, n: int, threshold: float
+) -> tuple[Any, Any]:
     """The fields that each gram makes a candidate, as offsets and fields."""
     frequency = np.bincount(gram_of, minlength=grams)
-    probing = kernels.probe_grams(counts.astype(np.int32), gram_offsets, gram_of, frequency, n, threshold).astype(bool)
+    probing = kernels.probe_grams(
+        counts.astype(np.int32), gram_offsets, gram_of, frequency, n, threshold
+    ).astype(bool)
     owners = np.repeat(np.arange(len(counts)), np.diff(gram_offsets))[probing]
     order = np.argsort(gram_of[probing], kind="stable")
     return _offsets(np.bincount(gram_of[probing], minlength=grams)), owners[order].astype(np.int32)

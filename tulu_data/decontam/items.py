@@ -1,4 +1,4 @@
-"""The items of a suite, read from their sources. Whatever is missing stops the run: a suite is whole or it is no suite."""
+"""The items of a suite, read from their sources. What is missing stops the run: a suite is whole or none."""
 
 from __future__ import annotations
 
@@ -64,14 +64,16 @@ class SuiteItems:
     @cached_property
     def names(self) -> Names:
         """What each item, and each field of each item, is called."""
-        numbers = np.repeat(np.arange(len(self.evals)), [len(part.ids) for part in self.evals]).astype(np.int32)
+        sizes = [len(part.ids) for part in self.evals]
         widths = [len(part.eval.fields) for part in self.evals]
         return Names(
-            numbers,
-            *(pa.array([getattr(part.eval, key) for part in self.evals], pa.string()) for key in ("name", "role", "split")),
-            pa.array([name for part in self.evals for name in part.ids], pa.string()),
-            pa.array([field.name for part in self.evals for field in part.eval.fields], pa.string()),
-            np.cumsum([0, *widths[:-1]]),
+            eval_of=np.repeat(np.arange(len(self.evals), dtype=np.int32), sizes),
+            evals=pa.array([part.eval.name for part in self.evals], pa.string()),
+            roles=pa.array([part.eval.role for part in self.evals], pa.string()),
+            splits=pa.array([part.eval.split for part in self.evals], pa.string()),
+            ids=pa.array([name for part in self.evals for name in part.ids], pa.string()),
+            fields=pa.array([field.name for part in self.evals for field in part.eval.fields], pa.string()),
+            first_field=np.cumsum([0, *widths[:-1]]),
         )
 
     @cached_property
@@ -95,7 +97,12 @@ class SuiteItems:
         """A hash of the rule, and of every eval's name, ids and texts."""
         digest = sha256(self.suite.rule.model_dump_json().encode())
         for part in self.evals:
-            for text in (part.eval.name, part.eval.role, *part.ids, *(t for texts in part.texts for t in texts)):
+            for text in (
+                part.eval.name,
+                part.eval.role,
+                *part.ids,
+                *(t for texts in part.texts for t in texts),
+            ):
                 digest.update(f"{len(text.encode())}:{text}".encode())
         return digest.hexdigest()
 
@@ -104,8 +111,8 @@ def read_items(suite: Suite, *, mirror: Path | None = None, progress: Progress |
     """Reads every eval of a suite.
 
     Raises:
-        SourceError: an eval cannot be read, lacks a field, has a row without the text that a pattern wants, or has
-            another number of rows than the suite says.
+        SourceError: an eval cannot be read, lacks a field, has a row without the text that a pattern wants,
+            or has another number of rows than the suite says.
     """
     (progress or Progress()).say(f"reading the {len(suite.evals)} evals of suite {suite.name}")
     with ThreadPoolExecutor(4) as pool:
@@ -121,14 +128,18 @@ def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
     for batch in _first(source.batches(), entry.first):
         ids += _ids(entry, batch)
         for column, field in zip(texts, entry.fields, strict=True):
-            column += _texts(entry, field, batch)
+            column.extend(_texts(entry, field, batch))
     if entry.rows is not None and len(ids) != entry.rows:
         raise SourceError(
-            f"eval {entry.name!r} has {len(ids):,} rows", where=entry.from_, expected=f"{entry.rows:,}, as the suite says"
+            f"eval {entry.name!r} has {len(ids):,} rows",
+            where=entry.from_,
+            expected=f"{entry.rows:,}, as the suite says",
         )
     for column, field in zip(texts, entry.fields, strict=True):
         if not any(column):
-            raise SourceError(f"eval {entry.name!r}: field {field.name!r} is empty in every row", where=entry.from_)
+            raise SourceError(
+                f"eval {entry.name!r}: field {field.name!r} is empty in every row", where=entry.from_
+            )
     return EvalItems(entry, _unlike(ids), texts, source.lock())
 
 
@@ -157,7 +168,9 @@ def _first(batches: Iterator[Batch], most: int | None) -> Iterator[Batch]:
         seen[batch.file] = seen.get(batch.file, 0) + batch.table.num_rows
         if left:
             lines = batch.lines.slice(0, left) if batch.lines is not None else None
-            yield replace(batch, table=batch.table.slice(0, left), rows=batch.rows.slice(0, left), lines=lines)
+            yield replace(
+                batch, table=batch.table.slice(0, left), rows=batch.rows.slice(0, left), lines=lines
+            )
 
 
 def _ids(entry: Eval, batch: Batch) -> Sequence[str]:

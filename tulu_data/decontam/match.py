@@ -17,7 +17,7 @@ Ints = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Column:
-    """One column of texts of a batch: which row each text belongs to (ascending), and whether it is looked at."""
+    """A column of texts of a batch: which row each belongs to (ascending), and whether it is looked at."""
 
     texts: Texts
     rows: Ints
@@ -54,7 +54,13 @@ def find(index: Index, columns: list[Column]) -> Findings:
     counts = np.diff(index.fields.item_offsets)[pairs[:, 1]]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return Findings(
-        np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]), scores, slots, offsets, item_spans, train_spans
+        np.ascontiguousarray(pairs[:, 0]),
+        np.ascontiguousarray(pairs[:, 1]),
+        scores,
+        slots,
+        offsets,
+        item_spans,
+        train_spans,
     )
 
 

@@ -1,4 +1,4 @@
-"""What `decontaminate` writes: Parquet files that keep every native column, in a folder that appears whole or not at all."""
+"""What `decontaminate` writes: Parquet with every native column, in a folder that appears whole or never."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ import pyarrow.parquet as pq
 from tulu_data.engine.spill import disk_errors
 from tulu_data.errors import StoreError
 
-
 WRITTEN = {"clean", "dropped", "matches.parquet", "bad_rows.parquet", "summary.json"}
 """What a result's folder holds; `--force` replaces no folder that holds anything else."""
 
 
 @contextmanager
 def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
-    """A folder beside `out` to write into; it takes the place of `out` at the end, and vanishes if anything fails.
+    """A folder beside `out` to write into; it takes the place of `out` at the end, or goes if anything fails.
 
     Raises:
-        StoreError: `out` exists and `force` is not given, or holds what is no result, or is a file, or its parent
-            cannot be written.
+        StoreError: `out` exists and `force` is not given, or holds what is no result, or is a file, or its
+            parent cannot be written.
     """
     with disk_errors(out):
         target = out.resolve()
@@ -54,7 +53,9 @@ def _check(target: Path, shown: Path, *, force: bool) -> None:
     if not target.is_dir():
         raise StoreError("is a file, not a folder", where=str(shown))
     if not force:
-        raise StoreError("exists already", where=str(shown), remedy="--force replaces it, --out names another folder")
+        raise StoreError(
+            "exists already", where=str(shown), remedy="--force replaces it, --out names another folder"
+        )
     other = sorted({path.name for path in target.iterdir()} - WRITTEN)
     if other:
         raise StoreError(
@@ -64,9 +65,10 @@ def _check(target: Path, shown: Path, *, force: bool) -> None:
 
 
 class NativeWriter:
-    """A Parquet file of native rows whose columns may grow: a later batch of a JSON file can know more of them.
+    """A Parquet file of native rows whose columns may grow: a later batch of a JSON file can know more.
 
-    Rows are written as they come; where the columns changed on the way, the parts are written again as one file.
+    Rows are written as they come; where the columns changed on the way, the parts are written again as one
+    file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -82,7 +84,9 @@ class NativeWriter:
             self._finish_part()
             self._parts.append(self.path.with_name(f".{self.path.name}.{len(self._parts)}"))
             self._schema = table.schema
-            self._writer = pq.ParquetWriter(self._parts[-1], table.schema, compression="zstd", compression_level=1)
+            self._writer = pq.ParquetWriter(
+                self._parts[-1], table.schema, compression="zstd", compression_level=1
+            )
         self._writer.write_table(table)
         self.rows += table.num_rows
 

@@ -1,9 +1,9 @@
 """The matching rule in slow, legible Python: the twin that the fast kernel is tested against.
 
-A token of a field is *covered* if it lies in an n-gram of that field that occurs inside one message of the training
-row; coverage is the union over the row's messages. A field's score is covered / tokens. A field with fewer than n
-tokens scores 1 if it occurs whole in one message, else 0. An item's score is the mean over its fields that have any
-token; the item is matched if its score is above the threshold.
+A token of a field is *covered* if it lies in an n-gram of that field that occurs inside one message of the
+training row; coverage is the union over the row's messages. A field's score is covered / tokens. A field with
+fewer than n tokens scores 1 if it occurs whole in one message, else 0. An item's score is the mean over its
+fields that have any token; the item is matched if its score is above the threshold.
 
 >>> tokens_of = "what is seven plus five times the number of apples".split()
 >>> sorted(covered_positions(tokens_of, [["so", *tokens_of[:8], "pears"]], 8))
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from nltk.util import ngrams
 
+from tulu_data.decontam.rules import EPSILON
 from tulu_data.text.tokens import Token, tokens
 
 Span = tuple[int, int]
@@ -42,7 +43,9 @@ def covered_positions(field: Sequence[str], messages: Sequence[Sequence[str]], n
     return {position for i in hits for position in range(i, i + size)}
 
 
-def match(item: Mapping[str, str], messages: Sequence[str], n: int = 8, threshold: float = 0.5) -> PlainFinding | None:
+def match(
+    item: Mapping[str, str], messages: Sequence[str], n: int = 8, threshold: float = 0.5
+) -> PlainFinding | None:
     """The finding of one evaluation item in one training row, or None if it is not matched.
 
     Args:
@@ -56,7 +59,7 @@ def match(item: Mapping[str, str], messages: Sequence[str], n: int = 8, threshol
     words = [[t.text for t in side] for side in sides]
     covered = {name: covered_positions([t.text for t in cut], words, n) for name, cut in fields.items()}
     scores = {name: len(covered[name]) / len(cut) for name, cut in fields.items()}
-    if not scores or sum(scores.values()) / len(scores) <= threshold:
+    if not scores or sum(scores.values()) / len(scores) <= threshold + EPSILON:
         return None
     item_spans = [(name, *span) for name, cut in fields.items() for span in spans(cut, covered[name])]
     train_spans = []
@@ -69,7 +72,7 @@ def match(item: Mapping[str, str], messages: Sequence[str], n: int = 8, threshol
 
 
 def covered_positions_in(message: Sequence[str], field: Sequence[str], n: int) -> set[int]:
-    """The positions of a message's tokens that lie in an n-gram of the field (the whole field, if it is shorter)."""
+    """The positions of a message's tokens that lie in an n-gram of the field (or all of a shorter one)."""
     size = min(n, len(field))
     own = set(ngrams(field, size))
     return {p for i, gram in enumerate(ngrams(message, size)) if gram in own for p in range(i, i + size)}

@@ -1,4 +1,4 @@
-"""What follows from matches (Tülu 3, section 3.2): matched rows drop; a dataset that matches too much is contaminated."""
+"""What follows from matches (Tülu 3, section 3.2): rows drop; beyond 2 % a dataset is contaminated."""
 
 from __future__ import annotations
 
@@ -37,8 +37,13 @@ class Cell:
 def cells(matches: pa.Table, datasets: Sequence[str], suite: SuiteItems) -> list[Cell]:
     """Every dataset against every eval, in the order given, from `matches.parquet`'s columns."""
     dropped = matches.filter(pc.not_equal(matches["action"], "keep"))
-    counted = dropped.group_by(["dataset", "eval"]).aggregate([("item_id", "count_distinct"), ("row_id", "count_distinct")])
-    found = {(r["dataset"], r["eval"]): (r["item_id_count_distinct"], r["row_id_count_distinct"]) for r in counted.to_pylist()}
+    counted = dropped.group_by(["dataset", "eval"]).aggregate(
+        [("item_id", "count_distinct"), ("row_id", "count_distinct")]
+    )
+    found = {
+        (r["dataset"], r["eval"]): (r["item_id_count_distinct"], r["row_id_count_distinct"])
+        for r in counted.to_pylist()
+    }
     share = Fraction(str(suite.suite.rule.contaminated))  # as it is written: 29 % of 100 is 29, not 28.999…
     out = []
     for dataset in datasets:

@@ -10,13 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tulu_data.errors import RecipeError, unknown
 from tulu_data.op import settings_problems
 
+EPSILON = 1e-12
+"""By so much a score must be above the threshold: in floats, 5/6, 1/2 and 1/6 have a mean above a half."""
+
 
 class Rule(BaseModel):
     """The rule of Tülu 3 (arXiv 2411.15124, section 3.2), and what may be set otherwise.
 
-    A token of an evaluation field is covered if it lies in an n-gram of that field which occurs inside one message of
-    the training row. A field's score is covered / tokens; a field with fewer than n tokens scores 1 if it occurs
-    whole in one message, else 0. An item's score is the mean over its fields; it is matched above the threshold.
+    A token of an evaluation field is covered if it lies in an n-gram of that field which occurs inside one
+    message of the training row. A field's score is covered / tokens; a field with fewer than n tokens scores
+    1 if it occurs whole in one message, else 0. An item's score is the mean over its fields; it is matched
+    above the threshold.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

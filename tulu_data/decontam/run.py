@@ -1,11 +1,11 @@
-"""`decontaminate`: scans training data for the items of a suite, and writes it without the rows that repeat them.
+"""`decontaminate`: scans training data for a suite's items, and writes it without the rows that repeat them.
 
-    out/
-      clean/NAME.parquet      the rows that stay, with all their native columns
-      dropped/NAME.parquet    the rows that matched, with a verdict
-      matches.parquet         one row per finding, with the evidence
-      bad_rows.parquet        rows that could not be used, where they were skipped
-      summary.json            every dataset against every eval
+out/
+clean/NAME.parquet      the rows that stay, with all their native columns
+dropped/NAME.parquet    the rows that matched, with a verdict
+matches.parquet         one row per finding, with the evidence
+bad_rows.parquet        rows that could not be used, where they were skipped
+summary.json            every dataset against every eval
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Result:
         return MATCHED if self.findings.num_rows else 0
 
     def text_of(self, finding: dict[str, Any]) -> tuple[Passage, Passage]:
-        """A finding's two sides: the message of the training row, and the field of the evaluation item, most matched.
+        """A finding's two sides: the message of the row, and the field of the item, that match most.
 
         Raises:
             KeyError: the row is not among the first flagged ones, whose text was kept.
@@ -96,7 +96,11 @@ class Result:
         name, spans = max(fields.items(), key=lambda f: sum(b - a for a, b in f[1]))
         part = next(part for part in self._suite.evals if part.eval.name == finding["eval"])
         slot = [f.name for f in part.eval.fields].index(name)
-        return Passage(f"{finding['eval']} item {finding['item_id']}, {name}", part.texts[slot][part.ids.index(finding["item_id"])], spans)
+        return Passage(
+            f"{finding['eval']} item {finding['item_id']}, {name}",
+            part.texts[slot][part.ids.index(finding["item_id"])],
+            spans,
+        )
 
 
 @dataclass
@@ -150,7 +154,7 @@ def decontaminate(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Result:
-    """Scan training data for the items of an evaluation suite, and write it without the rows that repeat them.
+    """Scan training data for the items of a suite, and write it without the rows that repeat them.
 
     Args:
         against: a suite, by name or as a path to a .yaml file.
@@ -183,7 +187,7 @@ def decontaminate(
         opened = [(item, item.open(mirror)) for item in scans]  # what is missing is told before the long work
         for name in ("clean", "dropped"):
             (folder / name).mkdir()
-        tell_first_compilation(progress)
+        tell_first_compilation(progress.say)
         items = read_items(suite, mirror=mirror, progress=progress)
         warnings = [str(problem) for problem in check_suite(items)]
         for warning in warnings:
@@ -197,7 +201,9 @@ def decontaminate(
             pq.write_table(bad_rows_table(told), folder / "bad_rows.parquet", compression="zstd")
         table = cells(matches, [s.data.name for s in scanned], items)
         summary = _summary(run, scanned, table, out) | {"warnings": warnings}
-        (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (folder / "summary.json").write_text(
+            json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     return Result(summary, matches, out, items, run.shown)
 
 
@@ -215,16 +221,12 @@ def role_list(roles: str | Sequence[str]) -> tuple[str, ...] | None:
     for role in listed:
         if role not in ROLES:
             known = ("all", *ROLES)
-            raise UsageError(f"no role is named {role!r}", expected=f"one of: {', '.join(known)}", nearest=nearest(role, known))
+            raise UsageError(
+                f"no role is named {role!r}",
+                expected=f"one of: {', '.join(known)}",
+                nearest=nearest(role, known),
+            )
     return listed
-
-
-def tell_first_compilation(progress: Progress) -> None:
-    """Says that the kernels are compiled now, where no earlier run has left them in the cache."""
-    from tulu_data.decontam import _kernels
-
-    if not _kernels.scan.stats.cache_path or not any(Path(_kernels.scan.stats.cache_path).glob("_kernels.scan-*.nbi")):
-        progress.say("compiling the matching kernels; this happens once and takes about half a minute")
 
 
 def _scan(run: _Run, data: Data, source: Any, folder: Path) -> _Scanned:
@@ -292,7 +294,15 @@ class _Worker:
         first = pc.struct_field(pc.list_element(findings.filter(hit), 0), "eval")
         flagged = flagged.append_column(VERDICT, pc.binary_join_element_wise("decontaminate", first, ":"))
         clean = native if not flagged.num_rows else native.filter(pc.invert(hit))
-        return _Piece(clean, flagged, rows.filter(hit), findings.filter(hit), aside.rows, batch.position, native.num_rows)
+        return _Piece(
+            clean,
+            flagged,
+            rows.filter(hit),
+            findings.filter(hit),
+            aside.rows,
+            batch.position,
+            native.num_rows,
+        )
 
 
 def _without_bad(batch: Batch, rows: pa.Table) -> pa.Table:

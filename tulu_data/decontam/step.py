@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, PrivateAttr
 
+from tulu_data.decontam.check import check_suite
 from tulu_data.decontam.evidence import FINDING, MATCHES, explode, findings_of, scanned_columns
+from tulu_data.decontam.index import tell_first_compilation
 from tulu_data.decontam.items import SuiteItems, read_items
 from tulu_data.decontam.policy import Cell, cells
 from tulu_data.decontam.suite import Suite, load_suite
-from tulu_data.errors import PolicyError
+from tulu_data.errors import PolicyError, Problem
 from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Step, verdicts
 from tulu_data.record import ROLES, Kind
 from tulu_data.sources import open_source
@@ -33,7 +35,7 @@ _reading = Lock()
 
 
 def items_of(suite: Suite, mirror: Path | None) -> SuiteItems:
-    """The items of a suite, kept for the other operators of the plan, and as long as its files stay as they are."""
+    """The items of a suite, kept for the plan's other operators, as long as its files stay as they are."""
     key = (_stamp(suite), str(mirror))
     with _reading:
         if key not in _read:
@@ -65,7 +67,7 @@ class _OfSuite(Step):
     def bind(self, workspace: Workspace, base: Path) -> Self:
         """The step with its suite looked up from the recipe's folder."""
         bound = self.model_copy()
-        bound._from = (workspace, base)
+        bound._from = (workspace, base)  # noqa: SLF001 - it is one of ours
         return bound
 
     def _load(self) -> Suite:
@@ -76,21 +78,22 @@ class _OfSuite(Step):
         """A hash of the suite's rule and items."""
         suite = self._load()
         stamp = _stamp(suite)
-        known = [items for (kept, _), items in _read.items() if kept == stamp]  # whichever mirror it was read from
+        known = [
+            items for (kept, _), items in _read.items() if kept == stamp
+        ]  # whichever mirror it was read from
         return (known[0] if known else items_of(suite, None)).fingerprint
 
     def _part(self, part: _OfSuite) -> Any:
-        part._from = self._from
-        return part
+        return part.bind(*self._from) if self._from else part
 
 
 class Decontaminate(_OfSuite):
     """Rejects every row that repeats an item of an evaluation suite, by the suite's rule.
 
     Looked at are the messages of the chosen roles; of a preference row the prompt and both sides. The column
-    `matches` holds the evidence of each row: eval, item, scores, and the matching characters on both sides. A source
-    that matches more than 2 % of an eval's items is contaminated; if the eval is unseen, `on_unseen` decides: `stop`
-    ends the build, `rows` drops the matched rows and goes on, `drop` drops the whole source.
+    `matches` holds the evidence of each row: eval, item, scores, and the matching characters on both sides. A
+    source that matches more than 2 % of an eval's items is contaminated; if the eval is unseen, `on_unseen`
+    decides: `stop` ends the build, `rows` drops the matched rows and goes on, `drop` drops the whole source.
 
         - {op: decontaminate, suite: tulu3, roles: [user], on_unseen: rows}
 
@@ -110,6 +113,10 @@ class Decontaminate(_OfSuite):
     def example(cls) -> Self:
         """The bundled sample suite."""
         return cls(suite="sample", on_unseen="rows")
+
+    def problems(self, context: Context) -> list[Problem]:
+        """Items of the suite that cannot be seen well."""
+        return check_suite(items_of(self._load(), context.mirror))
 
     def plan(self) -> Sequence[Op | Fold]:
         """Find the matches, gather them all, then reject."""
@@ -143,6 +150,7 @@ class FindMatches(_OfSuite, Op):
 
     def setup(self, context: Context) -> tuple[Kind, SuiteItems]:
         """Reads and indexes the suite."""
+        tell_first_compilation(context.say)
         items = items_of(self._load(), context.mirror)
         _ = items.index
         return context.kind, items
@@ -172,7 +180,9 @@ class GatherMatches(Fold):
 
     def partial(self, batch: pa.Table, state: None) -> pa.Table:  # noqa: ARG002
         """The findings of one batch, one row each."""
-        return explode(*(one_chunk(batch[name]) for name in ("source", "upstream_id", "id", FINDINGS_FIELD.name)))
+        return explode(
+            *(one_chunk(batch[name]) for name in ("source", "upstream_id", "id", FINDINGS_FIELD.name))
+        )
 
     def nothing(self) -> pa.Table:
         """No findings."""
@@ -223,9 +233,12 @@ class RejectMatches(_OfSuite, Op):
         return Rejection({cell.dataset: cell.eval for cell in reversed(over)})
 
     def apply(self, batch: pa.Table, state: Rejection) -> pa.Table:
-        """Verdicts: `decontaminate:EVAL` for a matched row, `decontaminate:dataset:EVAL` for a whole source."""
+        """Verdicts: `decontaminate:EVAL` for a matched row, `decontaminate:dataset:EVAL` for a source."""
         findings = one_chunk(batch[FINDINGS_FIELD.name])
-        first = pc.list_element(pc.if_else(pc.equal(pc.list_value_length(findings), 0), pa.scalar(None, findings.type), findings), 0)
+        first = pc.list_element(
+            pc.if_else(pc.equal(pc.list_value_length(findings), 0), pa.scalar(None, findings.type), findings),
+            0,
+        )
         reason = pc.binary_join_element_wise(self.name, pc.struct_field(first, "eval"), ":")
         batch = verdicts(batch, pc.is_valid(reason), reason)
         for source, eval_ in state.sources.items():
@@ -238,9 +251,12 @@ class RejectMatches(_OfSuite, Op):
 
 
 def _contaminated(over: list[Cell]) -> PolicyError:
-    told = "; ".join(f"{c.dataset} matches {c.matched:,} of {c.items:,} items of {c.eval} ({c.percent:.1f} %)" for c in over)
+    told = "; ".join(
+        f"{c.dataset} matches {c.matched:,} of {c.items:,} items of {c.eval} ({c.percent:.1f} %)"
+        for c in over
+    )
     return PolicyError(
         f"contaminated by an unseen eval: {told}",
-        remedy="Leave the source out, or say in the recipe `decontaminate: {suite: …, on_unseen: rows}` to drop the matched "
-        "rows, or `on_unseen: drop` to drop the whole source",
+        remedy="Leave the source out, or say in the recipe `decontaminate: {suite: …, on_unseen: rows}` to "
+        "drop the matched rows, or `on_unseen: drop` to drop the whole source",
     )

@@ -1,10 +1,10 @@
 """A suite: the evaluations that training data is held against, and the rule.
 
-    suite: mine
-    rule: tulu3                     # a preset, or a mapping of its settings
-    evals:
-      - {name: gsm8k, role: development, from: "hf:openai/gsm8k", config: main, split: test, fields: [question], rows: 1319}
-    train: [data/alpaca.json.gz]    # scanned when the command names no data
+suite: mine
+rule: tulu3                     # a preset, or a mapping of its settings
+evals:
+  - {name: gsm8k, role: development, from: "hf:openai/gsm8k", split: test, fields: [question], rows: 1319}
+train: [data/alpaca.json.gz]    # scanned when the command names no data
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class FieldSpec(BaseModel):
-    """One text of an item: a column, a dotted path into one, or the part of it that a pattern's group takes."""
+    """One text of an item: a column, a dotted path into one, or what a pattern's group takes from it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -54,7 +54,7 @@ class FieldSpec(BaseModel):
 
 
 class Eval(SourceSpec):
-    """One evaluation: where its items are, which of their fields are looked for, and how many there must be."""
+    """One evaluation: where its items are, which of their fields are looked for, how many there must be."""
 
     name: str = Field(pattern=NAME)
     role: Role = "development"
@@ -109,8 +109,10 @@ class Suite:
     document: Document
 
 
-def load_suite(name: str | Path, workspace: Workspace, *, base: Path | None = None, rule: str | None = None) -> Suite:
-    """The suite that `name` stands for: a file, or a name in `decontam/` of the workspace or the shipped ones.
+def load_suite(
+    name: str | Path, workspace: Workspace, *, base: Path | None = None, rule: str | None = None
+) -> Suite:
+    """The suite that `name` stands for: a file, or a name in `decontam/`, the workspace's or the shipped one.
 
     Args:
         name: a path that ends in .yaml, or a name.
@@ -132,7 +134,9 @@ def load_suite(name: str | Path, workspace: Workspace, *, base: Path | None = No
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         place = str(document.where("evals", len(names) - 1 - names[::-1].index(twice[0]), "name"))
-        raise RecipeError(f"the suite {path.name} is wrong", [Problem(f"two evals are named {twice[0]!r}", place)])
+        raise RecipeError(
+            f"the suite {path.name} is wrong", [Problem(f"two evals are named {twice[0]!r}", place)]
+        )
     chosen = rule_of(rule if rule is not None else model.rule, where=str(document.where("rule")))
     return Suite(model.suite, chosen, model.evals, model.train, path.parent, document)
 
@@ -142,7 +146,11 @@ def _problems(error: ValidationError, document: Document) -> Sequence[Problem]:
     for found in error.errors(include_url=False):
         if found["type"] == "too_short" and found["input"]:
             continue  # pydantic leaves wrong items out, then misses them; each has a problem of its own
-        place = [part for part in found["loc"] if not (isinstance(part, str) and part.startswith(("function-", "str", "dict")))]
+        place = [
+            part
+            for part in found["loc"]
+            if not (isinstance(part, str) and part.startswith(("function-", "str", "dict")))
+        ]
         model: type[BaseModel] = Eval if place[:1] == ["evals"] and len(place) <= 3 else SuiteModel
         single = ValidationError.from_exception_data(error.title, [_again(found)])
         problems += settings_problems(single, model, str(document.where(*place)))

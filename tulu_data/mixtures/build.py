@@ -123,7 +123,7 @@ def build(
     workspace = workspace or Workspace.here()
     store = store or workspace.root / "store"
     progress = progress or Progress()
-    around = Surroundings(workspace, store, mirror, registry or Registry())
+    around = Surroundings(workspace, store, mirror, registry or Registry(), progress)
     found = checked(name, around, whole=limit is None)
     if found.recipe is None or found.errors():
         raise RecipeError(f"the recipe {name} cannot be built", found.errors())
@@ -153,11 +153,11 @@ def _make(run: _Run) -> Built:
     engine = LocalEngine(run.scratch, run.threads, run.batch_bytes)
     kept = Kept(run.recipe.kind, run.recipe.layout, run.scratch, {source.name: Totals() for source in loaded})
     plan = [op for step in run.found.steps for op in step.plan]
-    context = Context(run.recipe.kind, run.recipe.seed, threads=run.threads, mirror=run.around.mirror)
+    context = Context(run.recipe.kind, run.recipe.seed, threads=run.threads, mirror=run.around.mirror, say=run.progress.say)
     with Dropped(run.version / "dropped", run.found.steps) as dropped:
         kept.take(engine.run(_stream(run, loaded, chosen), plan, context, dropped))
     if not kept.rows and run.limit is None:
-        raise _nothing(run.recipe.name, dropped)
+        raise _nothing(run.recipe.name, dropped, sum(len(source.bad) for source in loaded))
     with run.progress.task("write", kept.rows, "rows") as task:
         logical = kept.write(run.version, task.advance)
     if any(isinstance(op, Fold) and op.name == MATCHES for op in plan):
@@ -182,9 +182,9 @@ def _make(run: _Run) -> Built:
     )
 
 
-def _nothing(name: str, dropped: Dropped) -> PolicyError:
+def _nothing(name: str, dropped: Dropped, bad: int) -> PolicyError:
     """A version without rows could not even be loaded."""
-    verdicts: Counter[str] = Counter()
+    verdicts: Counter[str] = Counter({"could not be used": bad} if bad else {})
     for (_, verdict), count in dropped.counts.items():
         verdicts[verdict] += count
     reasons = ", ".join(f"{verdict} {count:,}" for verdict, count in verdicts.most_common(5))

@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from tulu_data.decontam.check import suite_problems
+from tulu_data.document import read_document
 from tulu_data.errors import Problem, RecipeError, SourceError, TuluDataError, Where
 from tulu_data.mixtures.recipe import Recipe, SourceAt, StepAt, load_recipe
 from tulu_data.mixtures.store import resolver
 from tulu_data.op import Context, Fold, Op, Registry, Step
+from tulu_data.progress import Progress
 from tulu_data.record import Kind, working_schema
 from tulu_data.sources import BadRow, Batch, SetAside, Source, open_source
 from tulu_data.sources.adapters import Adapter, adapt, detect, get
@@ -60,6 +63,8 @@ class Checked:
     sources: list[OpenSource] = field(default_factory=list)
     steps: list[ReadyStep] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    bad_rows: list[Problem] = field(default_factory=list)
+    """Rows that cannot be used, as warnings: a build meets them itself, and stops or sets them aside."""
 
     def errors(self) -> list[Problem]:
         """The problems that stop a build."""
@@ -74,6 +79,7 @@ class Surroundings:
     store: Path
     mirror: Path | None = None
     registry: Registry = field(default_factory=Registry)
+    progress: Progress = field(default_factory=Progress)
 
 
 def check(
@@ -82,15 +88,29 @@ def check(
     workspace: Workspace | None = None,
     mirror: Path | None = None,
     registry: Registry | None = None,
+    progress: Progress | None = None,
 ) -> list[Problem]:
-    """Every problem of the recipe `name`, with its remedy: errors that stop a build, and warnings.
+    """Every problem of the recipe or suite `name`, with its remedy: errors that stop a build, and warnings.
 
     Raises:
-        UsageError: no recipe has that name.
+        UsageError: no recipe and no suite has that name.
     """
     workspace = workspace or Workspace.here()
-    around = Surroundings(workspace, workspace.root / "store", mirror, registry or Registry())
-    return checked(name, around).problems
+    if _names_suite(name, workspace):
+        return suite_problems(name, workspace, mirror)
+    around = Surroundings(workspace, workspace.root / "store", mirror, registry or Registry(), progress or Progress())
+    found = checked(name, around)
+    return [*found.problems, *found.bad_rows]
+
+
+def _names_suite(name: str, workspace: Workspace) -> bool:
+    """Whether `name` is a file with a suite in it, or the name of a suite and of no mixture."""
+    if not name.endswith((".yaml", ".yml")):
+        return name not in workspace.names("mixtures") and name in workspace.names("decontam")
+    try:
+        return "suite" in read_document(workspace.find("mixtures", name)).data
+    except RecipeError:
+        return False  # it is told as a recipe's fault
 
 
 def checked(name: str, around: Surroundings, *, whole: bool = True) -> Checked:
@@ -106,11 +126,11 @@ def checked(name: str, around: Surroundings, *, whole: bool = True) -> Checked:
         return found
     found.steps = _ready_steps(found.recipe.steps, around, found.problems)
     found.problems += _unread_columns(found.recipe.kind, found.steps)
-    context = Context(found.recipe.kind, found.recipe.seed, mirror=around.mirror)
+    context = Context(found.recipe.kind, found.recipe.seed, mirror=around.mirror, say=around.progress.say)
     found.problems += [problem for ready in found.steps for problem in _unready(ready, context)]
     for at in found.recipe.sources:
         try:
-            source = _open(at, found.recipe.kind, around, found.problems)
+            source = _open(at, found.recipe.kind, around, found)
         except TuluDataError as error:
             found.problems += _told(error, at.where, f"source {at.entry.name}: ")
             continue
@@ -142,6 +162,8 @@ def _unready(ready: ReadyStep, context: Context) -> Iterator[Problem]:
             op.setup(context)
         except TuluDataError as error:
             yield from _told(error, ready.at.where)
+            return
+    yield from ready.step.problems(context)
 
 
 def _unread_columns(kind: Kind, steps: Sequence[ReadyStep]) -> Iterator[Problem]:
@@ -164,9 +186,8 @@ def _unread_columns(kind: Kind, steps: Sequence[ReadyStep]) -> Iterator[Problem]
 # -- sources -----------------------------------------------------------------------------------------------
 
 
-def _open(at: SourceAt, kind: Kind, around: Surroundings, problems: list[Problem]) -> OpenSource:
-    entry = at.entry
-    where = str(at.where)
+def _open(at: SourceAt, kind: Kind, around: Surroundings, found: Checked) -> OpenSource:
+    entry, where, problems = at.entry, str(at.where), found.problems
     if entry.from_.startswith("hf:") and not _COMMIT.fullmatch(entry.revision or ""):
         what = f"source {entry.name}: revision {entry.revision or 'main'!r} moves"
         remedy = "A build resolves it to a commit and writes that to the lock; give the commit to pin it"
@@ -183,7 +204,7 @@ def _open(at: SourceAt, kind: Kind, around: Surroundings, problems: list[Problem
         first = aside.rows[0]
         what = f"source {entry.name}: {first.where}: {first.reason}"
         remedy = "A build stops there, unless --bad-rows skip sets such rows aside"
-        problems.append(Problem(what, where, remedy, "warning"))
+        found.bad_rows.append(Problem(what, where, remedy, "warning"))
     if adapted.rows["license"].null_count:
         what = f"source {entry.name} has no licence"
         problems.append(Problem(what, where, "Add `license: …` with its SPDX identifier", "warning"))

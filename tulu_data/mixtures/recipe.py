@@ -25,8 +25,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from tulu_data.document import Document, read_document
-from tulu_data.errors import Problem, RecipeError, TuluDataError, Where, nearest
+from tulu_data.errors import Problem, RecipeError, TuluDataError, Where
 from tulu_data.mixtures.store import NAME_PART, VERSION_NAME
+from tulu_data.op import known_keys
 from tulu_data.record import Kind
 from tulu_data.sources import SourceSpec
 from tulu_data.workspace import Workspace
@@ -249,9 +250,7 @@ def _problem(
     loc = tuple(found["loc"])
     inside = (*place, *loc)
     if found["type"] == "extra_forbidden":
-        known = [f.alias or name for name, f in model.model_fields.items()]
-        near = nearest(str(loc[-1]), known)
-        remedy = f"Did you mean {near!r}?" if near else f"Known keys: {', '.join(known)}"
+        remedy = known_keys(str(loc[-1]), model)
         return Problem(f"unknown key {loc[-1]!r}", str(document.where(*inside)), remedy)
     if found["type"] == "missing":
         return Problem(f"the key {loc[-1]!r} is missing", str(document.where(*place)))

@@ -166,9 +166,9 @@ def commit(
                 return version, True
         number = max((v.number for v in known), default=0) + 1
         path = store / MIXTURES / mixture / f"v{number}-{logical[:8]}"
+        _make_parent(path, store)
         finish(built, path.name)
         sync(built)
-        path.parent.mkdir(parents=True, exist_ok=True)
         built.rename(path)
         _sync_one(path.parent)
         return Version(mixture, number, path), False
@@ -177,15 +177,24 @@ def commit(
 def commit_preview(store: Path, built: Path, mixture: str, finish: Callable[[Path, str], None]) -> Path:
     """Puts a preview in the place of the last one."""
     with disk_errors(store), _guard(store):
+        path = store / PREVIEWS / mixture
+        _make_parent(path, store)
         finish(built, "preview")
         sync(built)
-        path = store / PREVIEWS / mixture
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.exists() or path.is_symlink():
             path.rename(built.parent / "replaced")
         built.rename(path)
         _sync_one(path.parent)
         return path
+
+
+def _make_parent(path: Path, store: Path) -> None:
+    """The folder that `path` goes to; a link in the store may not lead out of it."""
+    for folder in reversed(path.relative_to(store).parents[:-1]):
+        if not (store / folder).resolve().is_relative_to(store.resolve()):
+            what = "this leads out of the store, so nothing is written there"
+            raise StoreError(what, where=str(store / folder), expected="a folder, not a link")
+    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def check_files(version: Version) -> None:
@@ -227,7 +236,7 @@ def _sync_one(path: Path) -> None:
 @contextmanager
 def _guard(store: Path) -> Iterator[None]:
     """One at a time: numbering versions, and clearing up."""
-    handle = os.open(store / ".lock", os.O_CREAT | os.O_RDWR, 0o666)
+    handle = os.open(store / ".lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

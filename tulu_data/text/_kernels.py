@@ -1,7 +1,7 @@
 """The fast tokeniser: Numba over bytes of UTF-8, no Python object per token. Its plain twin is `tokens.py`.
 
-ASCII text is cut where it lies. Other text is first rewritten by table (`prepare`) into a scratch buffer that holds
-only word characters of the normalised text, and spaces; then it is cut by the same code.
+ASCII text is cut where it lies. Other text is first rewritten by table (`prepare`) into a scratch buffer that
+holds only word characters of the normalised text, and spaces; then it is cut by the same code.
 """
 
 from __future__ import annotations
@@ -11,8 +11,12 @@ from numba import njit
 
 from tulu_data.text._memory import high_bits, load1, load8, trailing_zeros, word_bits
 
-_A = np.uint64(0x9E3779B97F4A7C15)  # odd 64-bit constants with well spread bits (golden ratio, and MurmurHash3's
-_B = np.uint64(0xFF51AFD7ED558CCD)  # finaliser); any such would do, since every hit is confirmed on the tokens
+_A = np.uint64(
+    0x9E3779B97F4A7C15
+)  # odd 64-bit constants with well spread bits (golden ratio, and MurmurHash3's
+_B = np.uint64(
+    0xFF51AFD7ED558CCD
+)  # finaliser); any such would do, since every hit is confirmed on the tokens
 _C = np.uint64(0xC4CEB9FE1A85EC53)
 _HIGH = np.uint64(0x8080808080808080)
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -25,20 +29,20 @@ NEEDS_ROOM = -2
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _lower(word):  # type: ignore[no-untyped-def]
-    """Eight bytes, those below 0x80 with bit 0x20 set: lower case of letters, and one-to-one on word characters."""
+def _lower(word):
+    """Eight bytes, those below 0x80 with bit 0x20 set: letters in lower case, one-to-one on words."""
     return word | ((~word & _HIGH) >> np.uint64(2))
 
 
 @njit(nogil=True, cache=True)
-def cut(address, length, prepared, starts, ends):  # type: ignore[no-untyped-def]
+def cut(address, length, prepared, starts, ends):
     """Finds the tokens of a text: byte ranges [starts[i], ends[i]). Returns how many.
 
     Args:
         address: of the text, with SLACK readable bytes behind it.
         length: in bytes.
-        prepared: whether bytes outside ASCII are word characters (text made by `prepare`); else such a byte ends the
-            work with NEEDS_PREPARING.
+        prepared: whether bytes outside ASCII are word characters (text made by `prepare`); else such a byte
+            ends the work with NEEDS_PREPARING.
         starts: int32, at least length // 2 + 1 long.
         ends: likewise.
     """
@@ -78,7 +82,7 @@ def cut(address, length, prepared, starts, ends):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True)
-def hash_tokens(address, count, starts, ends, hashes):  # type: ignore[no-untyped-def]
+def hash_tokens(address, count, starts, ends, hashes):
     """The 64-bit hash of each token's lower-cased bytes, into `hashes`."""
     for i in range(count):
         place = address + np.uint64(starts[i])
@@ -95,7 +99,7 @@ def hash_tokens(address, count, starts, ends, hashes):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
-def prepare(address, length, pages, values, expansions, out, origins):  # type: ignore[no-untyped-def]
+def prepare(address, length, pages, values, expansions, out, origins):
     """Rewrites UTF-8 text into its normalised word characters and spaces.
 
     Args:
@@ -117,7 +121,8 @@ def prepare(address, length, pages, values, expansions, out, origins):  # type: 
     while place < length:
         if size > room:
             return NEEDS_ROOM
-        plain = 0  # how many ASCII bytes come next: they go over as they are, since cutting and hashing know their case
+        # How many ASCII bytes come next: they go over as they are, since cutting and hashing know their case.
+        plain = 0
         if length - place >= 64:
             high = high_bits(address + np.uint64(place))
             plain = np.int64(trailing_zeros(high)) if high != 0 else 64
@@ -152,7 +157,7 @@ def prepare(address, length, pages, values, expansions, out, origins):  # type: 
 
 
 @njit(nogil=True, cache=True)
-def _decode(address, left):  # type: ignore[no-untyped-def]
+def _decode(address, left):
     """The code point at an address and its width; bytes that are no UTF-8 count as U+FFFD, one by one."""
     b = np.int32(load1(address))
     if b < 0x80:
@@ -172,7 +177,7 @@ def _decode(address, left):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _encode(code, out, origins, size, char):  # type: ignore[no-untyped-def]
+def _encode(code, out, origins, size, char):
     if code < 0x80:
         width = 1
         out[size] = code
@@ -193,7 +198,7 @@ def _encode(code, out, origins, size, char):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def make_room(size):  # type: ignore[no-untyped-def]
+def make_room(size):
     """Scratch for texts of up to `size` bytes: (out, origins, starts, ends, hashes)."""
     half = size // 2 + 2
     return (
@@ -206,7 +211,7 @@ def make_room(size):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def longest(offsets):  # type: ignore[no-untyped-def]
+def longest(offsets):
     """The length of the longest text."""
     most = 0
     for i in range(offsets.size - 1):
@@ -215,7 +220,7 @@ def longest(offsets):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def locate(data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes):  # type: ignore[no-untyped-def]
+def locate(data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes):
     """Finds and hashes the tokens of one text of a buffer, by the cheapest way that is right for it.
 
     Args:
@@ -233,8 +238,8 @@ def locate(data, start, length, prepared, pages, values, expansions, out, origin
         hashes: filled with their hashes.
 
     Returns:
-        (the address that starts and ends count from; the number of tokens, NEEDS_PYTHON or NEEDS_ROOM; whether
-        `origins` apply)
+        (the address that starts and ends count from; the number of tokens, NEEDS_PYTHON or NEEDS_ROOM;
+        whether `origins` apply)
     """
     source = np.uint64(data.ctypes.data) + np.uint64(start)
     address = source
@@ -255,6 +260,6 @@ def locate(data, start, length, prepared, pages, values, expansions, out, origin
 
 
 @njit(nogil=True, cache=True)
-def enough_room(length):  # type: ignore[no-untyped-def]
+def enough_room(length):
     """Room for the normalised form of any text of that length: none grows more than elevenfold (U+FDFA)."""
     return make_room(12 * length + 8192)

@@ -60,7 +60,9 @@ def word_bits(_context: Any, address: Any) -> Any:
 
     def code(_c: Any, builder: Any, _s: Any, args: Any) -> Any:
         block = builder.load(builder.inttoptr(args[0], _BLOCK.as_pointer()), align=1, typ=_BLOCK)
-        letter = builder.icmp_unsigned("<", builder.sub(builder.or_(block, _splat(0x20)), _splat(ord("a"))), _splat(26))
+        letter = builder.icmp_unsigned(
+            "<", builder.sub(builder.or_(block, _splat(0x20)), _splat(ord("a"))), _splat(26)
+        )
         digit = builder.icmp_unsigned("<", builder.sub(block, _splat(ord("0"))), _splat(10))
         line = builder.icmp_unsigned("==", block, _splat(ord("_")))
         return builder.bitcast(builder.or_(builder.or_(letter, digit), line), _U64)

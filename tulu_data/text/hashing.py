@@ -65,4 +65,6 @@ def prepare_texts(texts: list[str]) -> Prepared:
     offsets = np.concatenate([[0], np.cumsum([len(b) for b in bodies])]).astype(np.int64)
     data = np.frombuffer(b"".join(bodies), np.uint8)
     none = [np.zeros(0, np.int32)]
-    return Prepared(Texts(data, offsets, prepared=True), np.concatenate(starts or none), np.concatenate(ends or none))
+    return Prepared(
+        Texts(data, offsets, prepared=True), np.concatenate(starts or none), np.concatenate(ends or none)
+    )

@@ -1,7 +1,7 @@
 r"""How text becomes tokens, told plainly: the twin that the fast kernel is tested against.
 
-    normalise   NFKC, then format characters (category Cf: zero-width joiners, soft hyphens, …) dropped, then lower case
-    tokens      the runs of `\w` in the normalised text, with their places in the *original* text, in characters
+normalise   NFKC, then format characters (Cf: zero-width joiners, soft hyphens, …) dropped, then lower case
+tokens      the runs of `\w` in the normalised text, with their places in the *original* text, in characters
 """
 
 from __future__ import annotations
@@ -30,8 +30,10 @@ class Token:
 
 @cache
 def composing() -> frozenset[str]:
-    """Characters that normalisation may join with the one before them: second parts of canonical compositions."""
-    seconds = {chr(c) for c in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))}  # Hangul vowels and final consonants
+    """Characters that normalisation may join with the one before: second parts of canonical compositions."""
+    seconds = {
+        chr(c) for c in (*range(0x1161, 0x1176), *range(0x11A8, 0x11C3))
+    }  # Hangul vowels and final consonants
     for code in range(ASSIGNED):
         parts = unicodedata.decomposition(chr(code)).split()
         if len(parts) == 2 and not parts[0].startswith("<"):
@@ -52,13 +54,22 @@ def starts_anew(char: str) -> bool:
 
 @cache
 def _long_runs() -> re.Pattern[str]:
-    """Runs of combining marks longer than any script writes: 30 is the bound of UAX #15's stream-safe text."""
-    marks = "".join(chr(code) for code in range(ASSIGNED) if unicodedata.combining(unicodedata.normalize("NFKD", chr(code))[0]))
+    """Runs of combining marks longer than any script writes: 30 is the bound of stream-safe text (UAX 15)."""
+    marks = "".join(
+        chr(code)
+        for code in range(ASSIGNED)
+        if unicodedata.combining(unicodedata.normalize("NFKD", chr(code))[0])
+    )
     return re.compile(f"[{marks}]{{31,}}")
 
 
 def _sorted_marks(run: re.Match[str]) -> str:
-    return "".join(sorted((part for char in run[0] for part in unicodedata.normalize("NFKD", char)), key=unicodedata.combining))
+    return "".join(
+        sorted(
+            (part for char in run[0] for part in unicodedata.normalize("NFKD", char)),
+            key=unicodedata.combining,
+        )
+    )
 
 
 def nfkc(text: str) -> str:
@@ -72,7 +83,7 @@ def nfkc(text: str) -> str:
 def normalise(text: str) -> str:
     """NFKC, format characters dropped, lower case.
 
-    >>> normalise("Ｈello\u200b Wo\u00adrld ﬁ")
+    >>> normalise("\uff28ello\u200b Wo\u00adrld ﬁ")
     'hello world fi'
     """
     if text.isascii():
@@ -83,9 +94,9 @@ def normalise(text: str) -> str:
 def normalise_with_origins(text: str) -> tuple[str, list[int], list[int]]:
     """`normalise(text)`, and for each of its characters where its original begins and ends.
 
-    The text is cut where normalisation cannot reach across; all that comes out of a piece has the piece as origin.
-    Where the marks of a piece cannot join its first character, that character alone is the origin: marks are no part
-    of a token.
+    The text is cut where normalisation cannot reach across; all that comes out of a piece has the piece as
+    origin. Where the marks of a piece cannot join its first character, that character alone is the origin:
+    marks are no part of a token.
     """
     kept: list[str] = []
     starts: list[int] = []
@@ -126,8 +137,9 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
 def tokens(text: str) -> list[Token]:
     r"""The tokens of a text: the runs of `\w`, as Python's `re` has it, in the normalised text.
 
-    NLTK's `RegexpTokenizer(r"\w+")` gives the same where it runs on `re`. From 3.10 on it runs on `regex`, for which
-    combining marks are word characters too; what counts as a match must not hang on the version of a library.
+    NLTK's `RegexpTokenizer(r"\w+")` gives the same where it runs on `re`. From 3.10 on it runs on `regex`,
+    for which combining marks are word characters too; what counts as a match must not hang on the version of
+    a library.
 
     >>> [(t.text, t.start, t.end) for t in tokens("Can't  STOP")]
     [('can', 0, 3), ('t', 4, 5), ('stop', 7, 11)]

@@ -1,8 +1,8 @@
 """What the kernel knows of each code point, as a two-level table made from Python's own `unicodedata`.
 
-A value says what the character becomes: another character (value >= 0), nothing (DROP), a gap between tokens (GAP),
-several characters (-4 - index into `expansions`), or that it depends on its neighbours (CONTEXT), in which case the
-whole text is normalised by Python instead.
+A value says what the character becomes: another character (value >= 0), nothing (DROP), a gap between tokens
+(GAP), several characters (-4 - index into `expansions`), or that it depends on its neighbours (CONTEXT), in
+which case the whole text is normalised by Python instead.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tulu_data.text.tokens import ASSIGNED, SIGMA, composing
 
 GAP, DROP, CONTEXT, EXPANDS = -1, -2, -3, -4
+
 
 @dataclass(frozen=True)
 class UnicodeTables:
@@ -38,13 +39,21 @@ def unicode_tables() -> UnicodeTables:
         if 0xD800 <= code < 0xE000:
             continue
         plain = unicodedata.is_normalized("NFKC", char)
-        if plain and char not in joins and char != SIGMA and char.lower() == char and unicodedata.category(char) != "Cf":
+        if (
+            plain
+            and char not in joins
+            and char != SIGMA
+            and char.lower() == char
+            and unicodedata.category(char) != "Cf"
+        ):
             if char.isalnum() or char == "_":
                 flat[code] = code
             continue
         flat[code] = _value(unicodedata.normalize("NFKC", char), joins, expansions)
     unique, inverse = np.unique(flat.reshape(-1, 256), axis=0, return_inverse=True)
-    return UnicodeTables(inverse.reshape(-1).astype(np.int32), unique.reshape(-1), np.array(expansions or [0], np.int32))
+    return UnicodeTables(
+        inverse.reshape(-1).astype(np.int32), unique.reshape(-1), np.array(expansions or [0], np.int32)
+    )
 
 
 def _value(normal: str, joins: frozenset[str], expansions: list[int]) -> int:
