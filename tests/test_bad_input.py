@@ -26,6 +26,7 @@ from tests.conftest import ROOT
 from tests.rows import conversation
 from tulu_data import cli
 from tulu_data.engine.spill import Spill
+from tulu_data.sources import streams
 
 ITEM = "What is the sum of the first nine prime numbers that are larger than two?"
 SUITE = "suite: mine\nevals:\n  - {name: sums, from: evals/items.jsonl, fields: [question], rows: 1}\n"
@@ -210,9 +211,7 @@ def test_a_bad_row_is_set_aside_by_decontaminate(desk: Desk, bad: bytes, field: 
         "bad": 1,
     }
     _is_set_aside(Path("out/bad_rows.parquet"), field, said)
-    (kept,) = pq.read_table("out/clean/talk.parquet")["messages"].to_pylist()
-    # A column whose values mix kinds is text, in JSON: no other type holds it.
-    assert (json.loads(kept) if isinstance(kept, str) else kept) == json.loads(GOOD)["messages"]
+    assert pq.read_table("out/clean/talk.parquet")["messages"].to_pylist() == [json.loads(GOOD)["messages"]]
 
 
 @row_faults
@@ -233,6 +232,24 @@ def _is_set_aside(file: Path, field: str, said: str) -> None:
     assert (bad["source"], bad["line"], bad["row"], bad["field"] or "") == ("talk", 2, 1, field)
     assert bad["file"].endswith("data/talk.jsonl")
     assert said in f"{bad['reason']}; expected {bad['expected']}"
+
+
+@pytest.mark.parametrize("content", [5, [{"type": "text", "text": "hi"}]], ids=["bad", "parts of text"])
+def test_kinds_that_mix_far_behind_do_not_part_the_clean_column(
+    desk: Desk, content: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "BLOCK", 2048)
+    odd = messages({"role": "user", "content": "x"}, {"role": "assistant", "content": content})
+    desk.data("talk.jsonl", talk(40) + odd + HIT + talk(40))
+    told = desk.decontaminate("--bad-rows", "skip", "--json")
+    assert told.status == MATCHED
+    (dataset,) = json.loads(told.out)["datasets"]
+    assert (dataset["kept"], dataset["bad"]) == ((80, 1) if content == 5 else (81, 0))
+    kept = pq.read_table("out/clean/talk.parquet")["messages"]
+    assert len(kept) == dataset["kept"]
+    assert desk.build("--bad-rows", "skip").status == 0
+    desk.put("mixtures/mine.yaml", RECIPE.replace("data/FILE", "out/clean/talk.parquet"))
+    assert desk.build().status == 0  # what was cleaned can be built from
 
 
 def test_check_tells_of_a_bad_row_and_lets_it_pass(desk: Desk) -> None:
@@ -400,6 +417,7 @@ def test_an_eval_that_cannot_be_read_stops_whatever_is_skipped(
     assert told.status == ERROR
     assert told.message().startswith("evals/items.jsonl")
     assert said in told.message()
+    assert "--bad-rows" not in told.message()
 
 
 # -- recipes -------------------------------------------------------------------------------------------------

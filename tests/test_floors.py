@@ -14,12 +14,12 @@ PACKAGE = Path(tulu_data.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "_recipes" not in path.parts)
 
 FLOORS = [
-    {"errors", "record", "workspace", "progress", "document", "turns"},
+    {"errors", "record", "workspace", "progress", "document", "turns", "show"},
     {"text", "op"},
     {"engine", "sources", "verifiers", "llm"},
     {"decontam", "dedup", "filters", "synth", "preference"},
     {"mixtures"},
-    {"cli", "cli_tables", "demo", "init", "show", "__main__"},
+    {"cli", "cli_tables", "demo", "init", "__main__"},
 ]
 """From the ground up. A module may import its own floor and those below; but see APART."""
 APART = FLOORS[3]

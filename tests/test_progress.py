@@ -76,10 +76,11 @@ def test_a_log_gets_a_line_every_fifteen_seconds(
 
 def test_a_log_says_what_happens_and_silence_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     LoggedProgress().say("compiling")
+    LoggedProgress().say("warning: [/INST]\x1b[2J")
     with Progress().task("x", 1) as task:
         task.advance(1)
     Progress().say("nothing")
-    assert capsys.readouterr() == ("", "compiling\n")
+    assert capsys.readouterr() == ("", "compiling\nwarning: [/INST]␛[2J\n")
 
 
 class Terminal(io.StringIO):
@@ -97,9 +98,9 @@ def test_a_bar_shows_names_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
         return console(**settings, file=screen, force_terminal=True, width=120, color_system=None)
 
     monkeypatch.setattr(rich.console, "Console", drawn)
-    with BarProgress().task("scan [red]a[/INST]", 2_000) as task:
+    with BarProgress().task("scan [red]a\x1b[2J[/INST]", 2_000) as task:
         task.advance(1_000)
-    assert "scan [red]a[/INST]: 1 kB of 2 kB" in screen.getvalue()
+    assert "scan [red]a␛[2J[/INST]: 1 kB of 2 kB" in screen.getvalue()
 
 
 @pytest.mark.parametrize(("stream", "kind"), [(Terminal(), BarProgress), (io.StringIO(), LoggedProgress)])

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from tulu_data.show import visible
+
 LOG_EVERY = 15.0
 """Seconds between two lines where no terminal shows a bar."""
 
@@ -63,6 +65,11 @@ class Progress:
         """One line about what happens now."""
 
 
+def _print(text: str) -> None:
+    """One line; names and warnings may quote data, which must not act on a terminal."""
+    print(visible(text), file=sys.stderr, flush=True)
+
+
 class LoggedProgress(Progress):
     """Lines on standard error, every few seconds: for logs and pipes."""
 
@@ -74,7 +81,7 @@ class LoggedProgress(Progress):
 
     def say(self, text: str) -> None:
         """Prints the line."""
-        print(text, file=sys.stderr, flush=True)
+        _print(text)
 
 
 @dataclass
@@ -86,7 +93,7 @@ class _LoggedTask(Task):
         now = time.monotonic()
         if now - self.told >= LOG_EVERY:
             self.told = now
-            print(self.line(), file=sys.stderr, flush=True)
+            _print(self.line())
 
 
 class BarProgress(LoggedProgress):
@@ -103,12 +110,12 @@ class BarProgress(LoggedProgress):
         columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
         bar = RichProgress(*columns, console=Console(stderr=True), transient=True)
         with bar:
-            row = bar.add_task(escape(what), total=total)
+            row = bar.add_task(escape(visible(what)), total=total)
 
             class Drawn(Task):
                 def advance(self, amount: int) -> None:
                     super().advance(amount)
-                    bar.update(row, completed=self.done, description=escape(self.line()))
+                    bar.update(row, completed=self.done, description=escape(visible(self.line())))
 
             yield Drawn(what, total, unit)
 

@@ -22,6 +22,7 @@ from tulu_data.decontam.suite import Eval, FieldSpec, Suite
 from tulu_data.errors import SourceError, nearest
 from tulu_data.progress import Progress
 from tulu_data.sources import Batch, SourceLock, open_source
+from tulu_data.sources.batch import refuse
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
     source = open_source(entry.spec(), base=base, mirror=mirror)
     ids: list[str] = []
     texts: list[list[str]] = [[] for _ in entry.fields]
-    for batch in _first(source.batches(), entry.first):
+    for batch in _first(source.batches(on_bad=refuse), entry.first):
         ids += _ids(entry, batch)
         for column, field in zip(texts, entry.fields, strict=True):
             column.extend(_texts(entry, field, batch))

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from tulu_data.engine.spill import disk_errors
 from tulu_data.errors import StoreError
+from tulu_data.sources.json_text import fitted, restored, unified
 
 WRITTEN = {"clean", "dropped", "matches.parquet", "bad_rows.parquet", "summary.json"}
 """What a result's folder holds; `--force` replaces no folder that holds anything else."""
@@ -80,7 +81,8 @@ class NativeWriter:
 
     def write(self, table: pa.Table) -> None:
         """Appends rows."""
-        if self._writer is None or table.schema != self._schema:
+        table = restored(table)
+        if self._writer is None or not table.schema.equals(self._schema, check_metadata=True):
             self._finish_part()
             self._parts.append(self.path.with_name(f".{self.path.name}.{len(self._parts)}"))
             self._schema = table.schema
@@ -105,15 +107,11 @@ class NativeWriter:
 
     def _join(self) -> None:
         files = [pq.ParquetFile(part) for part in self._parts]
-        schema = pa.unify_schemas([file.schema_arrow for file in files], promote_options="permissive")
+        schema = unified([file.schema_arrow for file in files])
         with pq.ParquetWriter(self.path, schema, compression="zstd", compression_level=1) as writer:
             for file in files:
                 for batch in file.iter_batches():
-                    table = pa.Table.from_batches([batch])
-                    missing = [f for f in schema if f.name not in table.column_names]
-                    for f in missing:
-                        table = table.append_column(f, pa.nulls(table.num_rows, f.type))
-                    writer.write_table(table.select(schema.names).cast(schema))
+                    writer.write_table(fitted(pa.Table.from_batches([batch]), schema))
         for part, file in zip(self._parts, files, strict=True):
             file.close()
             part.unlink()

@@ -27,6 +27,7 @@ from tulu_data import __version__
 from tulu_data.decontam.check import check_suite
 from tulu_data.decontam.data import Data, data_to_scan
 from tulu_data.decontam.evidence import MATCHES, explode, findings_of
+from tulu_data.decontam.index import tell_first_compilation
 from tulu_data.decontam.items import SuiteItems, read_items
 from tulu_data.decontam.output import NativeWriter, new_folder
 from tulu_data.decontam.policy import Cell, cells

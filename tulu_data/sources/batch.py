@@ -57,6 +57,11 @@ def stop(bad: BadRow) -> None:
     )
 
 
+def refuse(bad: BadRow) -> None:
+    """For data of which every row is needed: a bad row ends the work, and no option skips it."""
+    raise RowError(bad.reason, where=bad.where, expected=bad.expected)
+
+
 @dataclass
 class SetAside:
     """`--bad-rows skip`: keeps what is wrong with each bad row, for a file beside the output."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tulu_data.sources.batch import AS_JSON
+from tulu_data.sources.json_text import is_json_text
 
 ROLES = ("role", "from", "speaker")
 CONTENTS = ("content", "value", "text", "utterance")
@@ -22,7 +22,7 @@ _KINDS = {bool: "boolean", int: "number", float: "number", dict: "object"}
 def unmix(table: pa.Table) -> pa.Table:
     """The table with its marked columns of turns as lists of turns; other marked columns stay text."""
     for index, field in enumerate(table.schema):
-        if field.metadata and field.metadata.items() >= AS_JSON.items():
+        if is_json_text(field):
             found = _turns([None if v is None else json.loads(v) for v in table[index].to_pylist()])
             if found is not None:
                 table = table.set_column(index, field.name, found)
