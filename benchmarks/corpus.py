@@ -1,8 +1,8 @@
-"""The corpus of the benchmarks: at least 300 MB of conversations made from the real data sets, always the same.
+"""The corpus of the benchmarks: at least 300 MB of conversations from the real data sets, always the same.
 
-Every row of every training set that has an answer is taken once. Then rows are joined into longer conversations, two,
-then three, then four neighbours at a time with a fixed stride, until there is enough text: so lengths vary from a word
-to many turns. Ids name the rows that a conversation is made of.
+Every row of every training set that has an answer is taken once. Then rows are joined into longer
+conversations, two, then three, then four at a time with a fixed stride, until there is enough text: so lengths
+vary from a word to many turns. Ids name the rows that a conversation is made of.
 """
 
 from __future__ import annotations
@@ -91,7 +91,12 @@ def _concatenated(left: pa.Array, right: pa.Array) -> pa.Array:
     size = len(left)
     owners = pa.concat_arrays([pc.list_parent_indices(side) for side in (left, right)])
     both = pa.concat_arrays([left.flatten(), right.flatten()])
-    order = pc.sort_indices(pa.table({"row": owners, "place": range(len(both))}), sort_keys=[("row", "ascending"), ("place", "ascending")])
-    offsets = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(pa.array(counts[0].astype("int64") + counts[1]))])
+    order = pc.sort_indices(
+        pa.table({"row": owners, "place": range(len(both))}),
+        sort_keys=[("row", "ascending"), ("place", "ascending")],
+    )
+    offsets = pa.concat_arrays(
+        [pa.array([0], pa.int64()), pc.cumulative_sum(pa.array(counts[0].astype("int64") + counts[1]))]
+    )
     assert len(offsets) == size + 1
     return pa.ListArray.from_arrays(offsets.cast(pa.int32()), both.take(order), type=MESSAGES)

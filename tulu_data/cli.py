@@ -238,8 +238,8 @@ def check(
 ) -> int:
     """List what is wrong with a recipe or a suite, and how to mend it.
 
-    NAME is a recipe of `mixtures/` or a suite of `decontam/`, in the workspace or shipped, or a YAML file. Nothing is
-    built.
+    NAME is a recipe of `mixtures/` or a suite of `decontam/`, in the workspace or shipped, or a YAML file.
+    Nothing is built.
 
     Exit status: 0 nothing wrong, or warnings alone; 2 at least one error.
     """

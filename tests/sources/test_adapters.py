@@ -65,7 +65,7 @@ def test_a_shape_that_could_mean_two_things_names_both() -> None:
     text = str(caught.value)
     assert text.startswith("data.parquet: the rows fit more than one adapter: messages (")
     assert "and preference (" in text
-    assert text.endswith("`adapter: messages` or `adapter: preference`")
+    assert "Say which: `adapter: messages` or `adapter: preference` in a recipe" in text
     assert detect(pa.Table.from_pylist([row]), kind="preference").name == "preference"
     assert detect(pa.Table.from_pylist([row]), kind="sft").name == "messages"
 

@@ -126,5 +126,6 @@ def test_bytes_that_are_no_utf8_never_take_from_the_next_text(bodies: list[bytes
 def test_prepared_texts_hold_only_word_characters_and_spaces() -> None:
     prepared = prepare_texts(["e\u0301, Σ!", "", "ok"])
     assert [prepared.texts.text(i) for i in range(3)] == ["é  σ ", "", "ok"]
-    assert len(prepared.starts) == len(prepared.ends) == len(prepared.texts.data)
+    places = prepared.characters(*(np.array(column, np.int32) for column in ([0, 0], [0, 4], [2, 6])))
+    assert [place.tolist() for place in places] == [[0, 4], [2, 5]], "in characters of the originals"
     assert prepare_texts([]).texts.offsets.tolist() == [0]

@@ -5,6 +5,7 @@ Both run without the interpreter's lock. Their plain twin is `plain.py`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from numba import njit
 from tulu_data.decontam.rules import EPSILON
 from tulu_data.text._kernels import NEEDS_PYTHON, NEEDS_ROOM, enough_room, locate, longest, make_room
 from tulu_data.text._memory import load1
+from tulu_data.text.kernel_cache import keep_true
 
 PRIME = np.uint64(0x9FB21C651E98DF25)
 """Odd base of the rolling hash: an n-gram's is the sum of its tokens' hashes times falling powers of it."""
@@ -652,3 +654,12 @@ def one_gram_each(numbers, where, places, lengths, text):
             a += 1
             b += 1
     return True
+
+
+def _sources() -> list[Path]:
+    here = Path(__file__).resolve()
+    text = here.parent.parent / "text"
+    return [here, here.with_name("rules.py"), text / "_kernels.py", text / "_memory.py"]
+
+
+keep_true({scan.stats.cache_path, locate.stats.cache_path}, _sources())

@@ -127,8 +127,8 @@ def _cut_texts(distinct: pa.Array) -> _Cut:
     more, text2, ends2, hashes2, chars2 = kernels.cut_all(
         prepared.texts.data, prepared.texts.offsets, True, tables
     )
-    base = np.repeat(prepared.texts.offsets[:-1], more)
-    chars2 = np.stack([prepared.starts[base + chars2[:, 0]], prepared.ends[base + chars2[:, 1] - 1]], axis=1)
+    own = np.repeat(np.arange(len(hard), dtype=np.int32), more)
+    chars2 = np.stack(prepared.characters(own, chars2[:, 0], chars2[:, 1]), axis=1)
     owners = np.concatenate(
         [np.repeat(np.flatnonzero(counts >= 0), counts[counts >= 0]), np.repeat(hard, more)]
     )

@@ -87,9 +87,7 @@ def _scan(index: Index, column: Column) -> Any:
     ours = prepared.texts
     all_wanted = np.ones(len(hard), np.uint8)
     more, _ = kernels.scan(ours.data, ours.offsets, all_wanted, True, tables, index.grams)
-    if len(more):
-        base = ours.offsets[more[:, 0]]
-        more[:, 3] = prepared.starts[base + more[:, 3]]
-        more[:, 4] = prepared.ends[base + more[:, 4] - 1]
-        more[:, 0] = hard[more[:, 0]]
+    more = more[np.argsort(more[:, 0], kind="stable")]
+    more[:, 3], more[:, 4] = prepared.characters(more[:, 0], more[:, 3], more[:, 4])
+    more[:, 0] = hard[more[:, 0]]
     return np.concatenate([hits, more])

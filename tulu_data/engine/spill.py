@@ -14,7 +14,8 @@ import pyarrow as pa
 from tulu_data.errors import StoreError
 
 _OPTIONS = pa.ipc.IpcWriteOptions()
-"""Uncompressed: lz4 made a round trip three times slower (378 MB: 1.2 s against 0.4 s) to save disk that is soon free again."""
+"""Uncompressed: lz4 made a round trip three times slower (378 MB: 1.2 s against 0.4 s), to save disk that is
+soon free again."""
 
 
 @contextmanager

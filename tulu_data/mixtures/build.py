@@ -153,7 +153,13 @@ def _make(run: _Run) -> Built:
     engine = LocalEngine(run.scratch, run.threads, run.batch_bytes)
     kept = Kept(run.recipe.kind, run.recipe.layout, run.scratch, {source.name: Totals() for source in loaded})
     plan = [op for step in run.found.steps for op in step.plan]
-    context = Context(run.recipe.kind, run.recipe.seed, threads=run.threads, mirror=run.around.mirror, say=run.progress.say)
+    context = Context(
+        kind=run.recipe.kind,
+        seed=run.recipe.seed,
+        threads=run.threads,
+        say=run.progress.say,
+        mirror=run.around.mirror,
+    )
     with Dropped(run.version / "dropped", run.found.steps) as dropped:
         kept.take(engine.run(_stream(run, loaded, chosen), plan, context, dropped))
     if not kept.rows and run.limit is None:

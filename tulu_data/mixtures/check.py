@@ -98,7 +98,8 @@ def check(
     workspace = workspace or Workspace.here()
     if _names_suite(name, workspace):
         return suite_problems(name, workspace, mirror)
-    around = Surroundings(workspace, workspace.root / "store", mirror, registry or Registry(), progress or Progress())
+    store = workspace.root / "store"
+    around = Surroundings(workspace, store, mirror, registry or Registry(), progress or Progress())
     found = checked(name, around)
     return [*found.problems, *found.bad_rows]
 

@@ -166,9 +166,10 @@ def commit(
                 return version, True
         number = max((v.number for v in known), default=0) + 1
         path = store / MIXTURES / mixture / f"v{number}-{logical[:8]}"
-        _make_parent(path, store)
+        _stay_inside(path, store)
         finish(built, path.name)
         sync(built)
+        path.parent.mkdir(parents=True, exist_ok=True)
         built.rename(path)
         _sync_one(path.parent)
         return Version(mixture, number, path), False
@@ -178,9 +179,10 @@ def commit_preview(store: Path, built: Path, mixture: str, finish: Callable[[Pat
     """Puts a preview in the place of the last one."""
     with disk_errors(store), _guard(store):
         path = store / PREVIEWS / mixture
-        _make_parent(path, store)
+        _stay_inside(path, store)
         finish(built, "preview")
         sync(built)
+        path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() or path.is_symlink():
             path.rename(built.parent / "replaced")
         built.rename(path)
@@ -188,13 +190,12 @@ def commit_preview(store: Path, built: Path, mixture: str, finish: Callable[[Pat
         return path
 
 
-def _make_parent(path: Path, store: Path) -> None:
-    """The folder that `path` goes to; a link in the store may not lead out of it."""
+def _stay_inside(path: Path, store: Path) -> None:
+    """Refuses a place in the store to which a link leads that points out of it."""
     for folder in reversed(path.relative_to(store).parents[:-1]):
         if not (store / folder).resolve().is_relative_to(store.resolve()):
             what = "this leads out of the store, so nothing is written there"
             raise StoreError(what, where=str(store / folder), expected="a folder, not a link")
-    path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def check_files(version: Version) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tulu_data.text.tokens import normalise_with_origins
+from tulu_data.text.tokens import normalise, normalise_with_origins
 
 _NO_WORD = re.compile(r"\W")
 
@@ -44,27 +44,42 @@ class Texts:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Texts that Python normalised, and for each byte of them the original character's start and end."""
+    """Texts that Python normalised, as the kernels take them, and what they were before."""
 
     texts: Texts
-    starts: npt.NDArray[np.int32]
-    ends: npt.NDArray[np.int32]
+    originals: list[str]
+
+    def characters(
+        self, numbers: npt.NDArray[np.int32], starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """Where bytes [start, end) of prepared texts lie in the original ones, in characters.
+
+        Only now are the origins traced, and only in the texts named: few texts have anything to show.
+
+        Args:
+            numbers: which text each range is of, ascending.
+            starts: bytes of the prepared text.
+            ends: likewise.
+        """
+        first, last = np.empty_like(starts), np.empty_like(ends)
+        for number in np.unique(numbers).tolist():
+            here = slice(*np.searchsorted(numbers, [number, number + 1]))
+            begins, stops = _origins(self.originals[number])
+            first[here] = begins[starts[here]]
+            last[here] = stops[ends[here] - 1]
+        return first, last
 
 
 def prepare_texts(texts: list[str]) -> Prepared:
     """Normalised word characters and spaces of each text, for what the table-driven kernel cannot do."""
-    bodies, starts, ends = [], [], []
-    for text in texts:
-        plain, first, last = normalise_with_origins(text)
-        body = _NO_WORD.sub(" ", plain)
-        codes = np.frombuffer(body.encode("utf-32-le"), np.uint32)
-        widths = 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF)  # bytes of UTF-8
-        bodies.append(body.encode())
-        starts.append(np.repeat(np.array(first, np.int32), widths))
-        ends.append(np.repeat(np.array(last, np.int32), widths))
-    offsets = np.concatenate([[0], np.cumsum([len(b) for b in bodies])]).astype(np.int64)
-    data = np.frombuffer(b"".join(bodies), np.uint8)
-    none = [np.zeros(0, np.int32)]
-    return Prepared(
-        Texts(data, offsets, prepared=True), np.concatenate(starts or none), np.concatenate(ends or none)
-    )
+    bodies = [_NO_WORD.sub(" ", normalise(text)).encode() for text in texts]
+    offsets = np.concatenate([[0], np.cumsum([len(body) for body in bodies])]).astype(np.int64)
+    return Prepared(Texts(np.frombuffer(b"".join(bodies), np.uint8), offsets, prepared=True), texts)
+
+
+def _origins(text: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """For each byte of a prepared text, the start and the end of its original in characters."""
+    plain, first, last = normalise_with_origins(text)
+    codes = np.frombuffer(_NO_WORD.sub(" ", plain).encode("utf-32-le"), np.uint32)
+    widths = 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF)  # bytes of UTF-8
+    return np.repeat(np.array(first, np.int32), widths), np.repeat(np.array(last, np.int32), widths)

@@ -80,6 +80,13 @@ def nfkc(text: str) -> str:
     return unicodedata.normalize("NFKC", _long_runs().sub(_sorted_marks, text))
 
 
+@cache
+def _formats() -> re.Pattern[str]:
+    """All format characters."""
+    chars = (chr(code) for code in (*range(ASSIGNED), *range(0xE0000, 0xE1000)))
+    return re.compile(f"[{re.escape(''.join(c for c in chars if unicodedata.category(c) == 'Cf'))}]+")
+
+
 def normalise(text: str) -> str:
     """NFKC, format characters dropped, lower case.
 
@@ -88,7 +95,7 @@ def normalise(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return "".join(c for c in nfkc(text) if unicodedata.category(c) != "Cf").lower()
+    return _formats().sub("", nfkc(text)).lower()
 
 
 def normalise_with_origins(text: str) -> tuple[str, list[int], list[int]]:
