@@ -18,10 +18,10 @@ from tulu_data.text.kernel_cache import keep_true
 
 PRIME = np.uint64(0x9FB21C651E98DF25)
 """Odd base of the rolling hash: an n-gram's is the sum of its tokens' hashes times falling powers of it."""
-TAIL_BITS = 1 << 20
-"""128 kB, so that it stays in the second-level cache."""
-SHORT_BITS = 1 << 18
+END_BITS = 1 << 18
 """32 kB, for the first-level cache: a suite has some thousand grams shorter than n."""
+SIZES = 1 << 16
+SHORT_BITS = 1 << 18
 SHORT_SHIFT = np.uint64(64 - 18)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _PAIR = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -42,11 +42,12 @@ class Grams(NamedTuple):
     sample_shift: int
     filter: np.ndarray  # uint64: filters the n-grams themselves
     filter_shift: int
-    # Shorter grams: bits and lengths by how they end, and a filter of their own.
-    tails: np.ndarray  # uint64 [TAIL_BITS / 64]: the last three tokens, of grams of 3 to n - 1 tokens
-    sizes: np.ndarray  # uint64 [TAIL_BITS / 16]: the lengths of the grams that end so, as a mask
-    pairs: np.ndarray  # uint64 [TAIL_BITS / 64]: grams of two tokens
-    singles: np.ndarray  # uint64 [TAIL_BITS / 64]: grams of one token
+    # Shorter grams: how they end, and a filter of their own.
+    ends: np.ndarray  # uint64 [END_BITS / 64]: a bit for the last two tokens, of grams of two and more
+    singles: np.ndarray  # uint64 [END_BITS / 64]: a bit for each gram of one token
+    sizes: (
+        np.ndarray
+    )  # uint64 [SIZES]: by the last three tokens, the lengths of the grams that end so, as a mask
     short_filter: np.ndarray  # uint64 [SHORT_BITS / 64]: one bit each
     short_lengths: np.ndarray  # uint8 [n]: whether a gram of that length exists
     # All grams: open addressing; a row is a key, then the place of its text << 32 | its number + 1 (0: free).
@@ -80,9 +81,15 @@ def key_of(hash_, size, n):
 
 
 @njit(nogil=True, cache=True)
-def tail_bit(third, second, last):
-    """Which of TAIL_BITS bits stands for the last tokens of a short gram: three, two (0 before) or one."""
-    return ((((third * _MIX) ^ second) * _MIX) ^ last) * _PAIR >> np.uint64(44)
+def end_bit(second, last):
+    """Which of END_BITS bits stands for the last two tokens of a gram (0 before the only one)."""
+    return (second * _MIX + last) >> np.uint64(46)
+
+
+@njit(nogil=True, cache=True)
+def end_slot(third, second, last):
+    """Which of SIZES slots stands for the last three tokens of a gram (0 before the first)."""
+    return ((third * _MIX ^ second) * _MIX ^ last) * _PAIR >> np.uint64(48)
 
 
 @njit(nogil=True, cache=True)
@@ -220,22 +227,19 @@ def _long_candidates(hashes, tokens, n, stride, sample, sample_shift, filter_, s
 
 
 @njit(nogil=True, cache=True)
-def _short_candidates(hashes, tokens, tails, pairs, singles, any_pair, any_single, places):
-    """The places whose last tokens may end a gram shorter than n."""
+def _short_candidates(hashes, tokens, last_two, singles, any_single, places):
+    """The places whose last two tokens (or last one) may end a gram shorter than n."""
     count = 0
     none = np.uint64(0)
-    third, second = none, none
+    before = none
     for i in range(tokens):
-        last = hashes[i]
+        token = hashes[i]
         places[count] = i
-        ending = _bit(tails, tail_bit(third, second, last))
-        if any_pair:
-            ending |= _bit(pairs, tail_bit(none, second, last))
+        ending = _bit(last_two, end_bit(before, token))
         if any_single:
-            ending |= _bit(singles, tail_bit(none, none, last))
+            ending |= _bit(singles, end_bit(none, token))
         count += np.int64(ending)
-        third = second
-        second = last
+        before = token
     return count
 
 
@@ -263,7 +267,7 @@ def scan(data, offsets, wanted, prepared, tables, grams):
     """
     pages, values, expansions = tables
     # Fields of the tuple are read once: Numba counts references at each reading.
-    n, filter_, tails, pairs, singles = grams.n, grams.filter, grams.tails, grams.pairs, grams.singles
+    n, filter_, last_two, singles = grams.n, grams.filter, grams.ends, grams.singles
     powers, short_lengths, short_filter = grams.powers, grams.short_lengths, grams.short_filter
     table, table_shift = grams.table, np.uint64(grams.table_shift)
     shift, sample_shift = np.uint64(grams.filter_shift), np.uint64(grams.sample_shift)
@@ -284,15 +288,14 @@ def scan(data, offsets, wanted, prepared, tables, grams):
         if not wanted[text]:
             continue
         start, length = offsets[text], offsets[text + 1] - offsets[text]
-        address, tokens, mapped = locate(
-            data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
-        )
-        if tokens == NEEDS_ROOM:
-            out, origins, starts, ends, hashes = enough_room(length)
-            samples, places, keys = _candidates_room(starts.size)
+        while True:
             address, tokens, mapped = locate(
                 data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
             )
+            if tokens != NEEDS_ROOM:
+                break
+            out, origins, starts, ends, hashes = enough_room(length)
+            samples, places, keys = _candidates_room(starts.size)
         if tokens == NEEDS_PYTHON:
             if left == python.size:
                 python = np.append(python, np.empty_like(python))
@@ -310,12 +313,12 @@ def scan(data, offsets, wanted, prepared, tables, grams):
                 count += 1
         if not any_short:
             continue
-        found = _short_candidates(hashes, tokens, tails, pairs, singles, any_pair, any_single, places)
+        found = _short_candidates(hashes, tokens, last_two, singles, any_single, places)
         for c in range(found):
             last = places[c]
             third = hashes[last - 2] if last > 1 else np.uint64(0)
             second = hashes[last - 1] if last else np.uint64(0)
-            possible = always | sizes[tail_bit(third, second, hashes[last]) >> np.uint64(4)]
+            possible = always | sizes[end_slot(third, second, hashes[last])]
             part = np.uint64(0)
             size = 0
             while possible >> np.uint64(size + 1) and size <= last:
@@ -360,14 +363,13 @@ def cut_all(data, offsets, prepared, tables):
     size = 0
     for number in range(offsets.size - 1):
         start, length = offsets[number], offsets[number + 1] - offsets[number]
-        address, count, mapped = locate(
-            data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
-        )
-        if count == NEEDS_ROOM:
-            out, origins, starts, ends, hashes = enough_room(length)
+        while True:
             address, count, mapped = locate(
                 data, start, length, prepared, pages, values, expansions, out, origins, starts, ends, hashes
             )
+            if count != NEEDS_ROOM:
+                break
+            out, origins, starts, ends, hashes = enough_room(length)
         counts[number] = count
         if count == NEEDS_PYTHON:
             continue

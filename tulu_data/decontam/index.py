@@ -165,7 +165,7 @@ def _offsets(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
 def _grams(cut: _Cut, n: int) -> tuple[Grams, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
     powers = np.array([pow(int(PRIME), k, 1 << 64) for k in range(n + 1)], np.uint64)
     keys, firsts, gram_offsets = kernels.gram_keys(cut.hashes, cut.offsets, n)
-    distinct, where, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    distinct, where, inverse = _numbered(keys)
     counts = np.diff(cut.offsets)
     lengths = np.repeat(np.minimum(counts, n), np.diff(gram_offsets)).astype(np.int32)
     places = np.concatenate([[0], cut.ends + 1])[firsts]  # where each gram's text begins
@@ -189,6 +189,20 @@ def _grams(cut: _Cut, n: int) -> tuple[Grams, npt.NDArray[np.int32], npt.NDArray
     return grams, inverse.astype(np.int32), gram_offsets
 
 
+def _numbered(
+    keys: npt.NDArray[np.uint64],
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[Any], npt.NDArray[Any]]:
+    """The distinct keys in the order in which they first occur, where that is, and the number of each key.
+
+    By that order the grams of a field have neighbouring numbers, so that what is kept by gram lies together.
+    """
+    distinct, where, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    order = np.argsort(where)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return distinct[order], where[order], rank[inverse]
+
+
 def _padded(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return text if len(text) else np.zeros(1, np.uint8)
 
@@ -210,16 +224,15 @@ def _filters_and_table(
     return filter_, shift, table, 64 - slot_bits, short_filter
 
 
-def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, Any, Any, Any]:
-    """How `scan` knows where a gram shorter than n ends: (tails, sizes, pairs, singles) of `Grams`."""
-    tails, pairs, singles = (np.zeros(kernels.TAIL_BITS // 64, np.uint64) for _ in range(3))
-    sizes = np.zeros(kernels.TAIL_BITS // 16, np.uint64)
+def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, ...]:
+    """How `scan` knows where a gram shorter than n ends: (ends, singles, sizes) of `Grams`."""
+    ends, singles = (np.zeros(kernels.END_BITS // 64, np.uint64) for _ in range(2))
+    sizes = np.zeros(kernels.SIZES, np.uint64)
     for start, size in zip(first[length < n].tolist(), length[length < n].tolist(), strict=True):
-        last = [np.uint64(0), np.uint64(0), *cut.hashes[start : start + size]][-3:]
-        tail = kernels.tail_bit(*last)
-        kernels.set_bit((singles, pairs, tails)[min(size, 3) - 1], tail)
-        sizes[tail >> 4] |= np.uint64(1 << size)
-    return tails, sizes, pairs, singles
+        third, second, last = [np.uint64(0), np.uint64(0), *cut.hashes[start : start + size]][-3:]
+        kernels.set_bit(ends if size > 1 else singles, kernels.end_bit(second, last))
+        sizes[kernels.end_slot(third, second, last)] |= np.uint64(1 << size)
+    return ends, singles, sizes
 
 
 def _inverted(values: Any, offsets: Any, size: int) -> tuple[Any, Any]:
