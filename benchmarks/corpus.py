@@ -1,8 +1,8 @@
 """The corpus of the benchmarks: at least 300 MB of conversations from the real data sets, always the same.
 
 Every row of every training set that has an answer is taken once. Then rows are joined into longer
-conversations, two, then three, then four at a time with a fixed stride, until there is enough text: so lengths
-vary from a word to many turns. Ids name the rows that a conversation is made of.
+conversations, two, then three, then four at a time with a fixed stride, until there is enough text: so
+lengths vary from a word to many turns. Ids name the rows that a conversation is made of.
 """
 
 from __future__ import annotations

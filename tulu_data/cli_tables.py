@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 ALL_CELLS = 24
 """A table of data sets and evals longer than this shows only the pairs that matched."""
 
-TEXTS_KEPT = 1000
-"""So many flagged rows a result keeps the text of, and so at least so many findings can be shown."""
-
 MOST_SOURCES = 6
 """Up to so many sources have a column each in the table of reasons."""
 
@@ -33,7 +30,7 @@ def print_decontamination(result: Result, show: int) -> None:
 
 def print_findings(result: Result, show: int) -> None:
     """Matched rows beside the items that they match, the shared words marked; the least certain first."""
-    known = result.findings.slice(0, TEXTS_KEPT).sort_by([("score", "ascending")])
+    known = result.first_findings.sort_by([("score", "ascending")])
     for finding in known.slice(0, show).to_pylist():
         row, item = result.text_of(finding)
         beside(Side(*row), Side(f"{item.title}, {finding['score']:.0%} shared", item.text, item.spans))

@@ -181,9 +181,10 @@ def _grams(cut: _Cut, n: int) -> tuple[Grams, npt.NDArray[np.int32], npt.NDArray
     sampled, _, _ = kernels.gram_keys(cut.hashes, cut.offsets, n - stride + 1)
     sample, sample_shift = _filter(len(sampled))
     kernels.fill_sample(sampled, sample, sample_shift)
+    ends, singles, sizes = _short(cut, first, length, n)
     grams = Grams(
         n, powers, stride, sample, sample_shift, filter_, filter_shift,
-        *_short(cut, first, length, n), short_filter, short_lengths,
+        ends, singles, sizes, short_filter, short_lengths,
         table, table_shift, _padded(cut.text), length,
     )  # fmt: skip
     return grams, inverse.astype(np.int32), gram_offsets

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,21 +35,39 @@ class Cell:
         return 100 * self.matched / self.items
 
 
+class Tally:
+    """Counts, from batches of `matches.parquet`, what of each eval each dataset matches.
+
+    All findings of a row must come in one batch: then its memory is bounded by the suite, however many rows match.
+    """
+
+    def __init__(self) -> None:
+        self._items: dict[tuple[str, str], set[str]] = {}
+        self._rows: Counter[tuple[str, str]] = Counter()
+
+    def add(self, matches: pa.Table) -> None:
+        """Counts the findings of some rows; those that are kept do not count."""
+        counted = matches.filter(pc.not_equal(matches["action"], "keep")).group_by(["dataset", "eval"])
+        for found in counted.aggregate([("item_id", "distinct"), ("row_id", "count_distinct")]).to_pylist():
+            pair = (found["dataset"], found["eval"])
+            self._items.setdefault(pair, set()).update(found["item_id_distinct"])
+            self._rows[pair] += found["row_id_count_distinct"]
+
+    def cells(self, datasets: Sequence[str], suite: SuiteItems) -> list[Cell]:
+        """Every dataset against every eval, in the order given."""
+        share = Fraction(str(suite.suite.rule.contaminated))  # as written: 29 % of 100 is 29, not 28.999…
+        out = []
+        for dataset in datasets:
+            for part in suite.evals:
+                pair = (dataset, part.eval.name)
+                items = len(self._items.get(pair, ()))
+                over = items > share * len(part.ids)
+                out.append(Cell(*pair, part.eval.role, len(part.ids), items, self._rows[pair], over))
+        return out
+
+
 def cells(matches: pa.Table, datasets: Sequence[str], suite: SuiteItems) -> list[Cell]:
-    """Every dataset against every eval, in the order given, from `matches.parquet`'s columns."""
-    dropped = matches.filter(pc.not_equal(matches["action"], "keep"))
-    counted = dropped.group_by(["dataset", "eval"]).aggregate(
-        [("item_id", "count_distinct"), ("row_id", "count_distinct")]
-    )
-    found = {
-        (r["dataset"], r["eval"]): (r["item_id_count_distinct"], r["row_id_count_distinct"])
-        for r in counted.to_pylist()
-    }
-    share = Fraction(str(suite.suite.rule.contaminated))  # as it is written: 29 % of 100 is 29, not 28.999…
-    out = []
-    for dataset in datasets:
-        for part in suite.evals:
-            items, rows = found.get((dataset, part.eval.name), (0, 0))
-            over = items > share * len(part.ids)
-            out.append(Cell(dataset, part.eval.name, part.eval.role, len(part.ids), items, rows, over))
-    return out
+    """Every dataset against every eval, in the order given, from all of `matches.parquet`."""
+    tally = Tally()
+    tally.add(matches)
+    return tally.cells(datasets, suite)

@@ -30,7 +30,7 @@ from tulu_data.decontam.evidence import MATCHES, explode, findings_of
 from tulu_data.decontam.index import tell_first_compilation
 from tulu_data.decontam.items import SuiteItems, read_items
 from tulu_data.decontam.output import NativeWriter, new_folder
-from tulu_data.decontam.policy import Cell, cells
+from tulu_data.decontam.policy import Cell, Tally
 from tulu_data.decontam.suite import load_suite
 from tulu_data.engine import BATCH_BYTES, ordered_map
 from tulu_data.errors import UsageError, nearest
@@ -62,16 +62,21 @@ class Result:
     """What was found, and what was written."""
 
     summary: dict[str, Any]
-    findings: pa.Table
-    """The columns of `matches.parquet`."""
     out: Path
+    first_findings: pa.Table
+    """The findings of the first flagged rows, whose texts `text_of` knows."""
     _suite: SuiteItems
     _rows: dict[str, dict[str, Any]]
 
     @property
+    def findings(self) -> pa.Table:
+        """All findings: the columns of `matches.parquet`, read from there."""
+        return pq.read_table(self.out / "matches.parquet")
+
+    @property
     def exit_status(self) -> int:
         """0 where nothing matched, else 3."""
-        return MATCHED if self.findings.num_rows else 0
+        return MATCHED if self.first_findings.num_rows else 0
 
     def text_of(self, finding: dict[str, Any]) -> tuple[Passage, Passage]:
         """A finding's two sides: the message of the row, and the field of the item, that match most.
@@ -111,7 +116,6 @@ class _Scanned:
     data: Data
     rows: int = 0
     kept: int = 0
-    matches: list[pa.Table] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
 
 
@@ -136,6 +140,9 @@ class _Run:
     threads: int
     skip_bad: bool
     progress: Progress
+    matches: pq.ParquetWriter
+    tally: Tally = field(default_factory=Tally)
+    first: list[pa.Table] = field(default_factory=list)
     shown: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -193,19 +200,19 @@ def decontaminate(
         warnings = [str(problem) for problem in check_suite(items)]
         for warning in warnings:
             progress.say(f"warning: {warning}")
-        run = _Run(items, wanted, mirror, threads or os.cpu_count() or 1, bad_rows == "skip", progress)
-        scanned = [_scan(run, item, source, folder) for item, source in opened]
-        matches = pa.concat_tables([MATCHES.empty_table(), *(t for s in scanned for t in s.matches)])
-        pq.write_table(matches, folder / "matches.parquet", compression="zstd")
+        with pq.ParquetWriter(folder / "matches.parquet", MATCHES, compression="zstd") as matches:
+            cores = threads or os.cpu_count() or 1
+            run = _Run(items, wanted, mirror, cores, bad_rows == "skip", progress, matches)
+            scanned = [_scan(run, item, source, folder) for item, source in opened]
         told = [(s.data.name, bad) for s in scanned for bad in s.bad]
         if run.skip_bad:
             pq.write_table(bad_rows_table(told), folder / "bad_rows.parquet", compression="zstd")
-        table = cells(matches, [s.data.name for s in scanned], items)
+        table = run.tally.cells([s.data.name for s in scanned], items)
         summary = _summary(run, scanned, table, out) | {"warnings": warnings}
         (folder / "summary.json").write_text(
             json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-    return Result(summary, matches, out, items, run.shown)
+    return Result(summary, out, pa.concat_tables([MATCHES.empty_table(), *run.first]), items, run.shown)
 
 
 def role_list(roles: str | Sequence[str]) -> tuple[str, ...] | None:
@@ -248,7 +255,7 @@ def _scan(run: _Run, data: Data, source: Any, folder: Path) -> _Scanned:
             done.bad += piece.bad
             if piece.flagged.num_rows:
                 dropped.write(piece.flagged)
-                done.matches.append(_identified(run, data, piece, work.kind, seen))
+                _record(run, data, piece, work.kind, seen)
             task.advance(max(0, piece.position - task.done))
     done.bad = sorted([*unreadable.rows, *done.bad], key=lambda bad: bad.where.row or 0)
     return done
@@ -313,8 +320,8 @@ def _without_bad(batch: Batch, rows: pa.Table) -> pa.Table:
     return batch.table.filter(pc.is_in(batch.rows, one_chunk(rows["row"])))
 
 
-def _identified(run: _Run, data: Data, piece: _Piece, kind: Kind, seen: Counter[bytes]) -> pa.Table:
-    """The findings of a batch with the ids of their rows.
+def _record(run: _Run, data: Data, piece: _Piece, kind: Kind, seen: Counter[bytes]) -> None:
+    """Writes and counts the findings of a batch with the ids of their rows; keeps the first for showing.
 
     Rows of equal content have equal findings, so counting occurrences among the flagged rows counts them all.
     """
@@ -324,10 +331,15 @@ def _identified(run: _Run, data: Data, piece: _Piece, kind: Kind, seen: Counter[
         occurrences.append(seen[digest])
         seen[digest] += 1
     ids = row_ids(data.name, hashes, pa.array(occurrences, pa.int64()))
-    for number in range(min(len(ids), SHOWN - len(run.shown))):
-        run.shown[ids[number].as_py()] = piece.adapted.slice(number, 1).to_pylist()[0]
     names = pa.array([data.name] * len(ids), pa.string())
-    return explode(names, one_chunk(piece.adapted["upstream_id"]), ids, piece.findings)
+    found = [names, one_chunk(piece.adapted["upstream_id"]), ids, piece.findings]
+    matches = explode(*found)
+    run.matches.write_table(matches)
+    run.tally.add(matches)
+    shown = min(len(ids), SHOWN - len(run.shown))
+    if shown > 0:
+        run.first.append(explode(*(column.slice(0, shown) for column in found)))
+        run.shown.update(zip(ids[:shown].to_pylist(), piece.adapted.slice(0, shown).to_pylist(), strict=True))
 
 
 def _summary(run: _Run, scanned: list[_Scanned], table: list[Cell], out: Path) -> dict[str, Any]:

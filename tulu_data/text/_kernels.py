@@ -3,7 +3,8 @@
 ASCII text is cut where it lies. Other text is first rewritten by table (`prepare`) into a scratch buffer that
 holds only word characters of the normalised text, and spaces; then it is cut by the same code.
 
-What is called once for every text is inlined: most texts are short, and passing a dozen arrays took 8 % of a scan.
+What is called once for every text is inlined: most texts are short, and passing a dozen arrays to each call
+took 8 % of a scan.
 """
 
 from __future__ import annotations
