@@ -111,7 +111,7 @@ def _structs(
             [names.fields.take(pa.array(fields)), pa.array(found.slot_scores)],
             FIELD_SCORE,
         ),
-        "action": pa.array(["drop"] * len(found), pa.string()),
+        "action": pa.repeat(pa.scalar("drop"), len(found)),
         "train_spans": _lists(
             _offsets(spans[:, 0], len(found)),
             [columns.take(pa.array(texts[spans[:, 1]])), pa.array(messages[spans[:, 1]]), *_ends(spans)],
@@ -147,8 +147,8 @@ def _kinds(
     """`copy`: every token covered; `short`: only fields too short for an n-gram match; else `partial`."""
     long = (index.fields.tokens[index.fields.item_fields[places]] >= index.n) & (found.slot_scores > 0)
     has_long = np.bincount(owners, weights=long, minlength=len(found)) > 0
-    kinds = np.where(~has_long, "short", np.where(found.scores == 1.0, "copy", "partial"))
-    return pa.array(kinds.tolist(), pa.string())
+    kinds = np.where(~has_long, 0, np.where(found.scores == 1.0, 1, 2))
+    return pa.array(["short", "copy", "partial"]).take(pa.array(kinds))
 
 
 def explode(dataset: pa.Array, train_id: pa.Array, row_id: pa.Array, findings: pa.Array) -> pa.Table:

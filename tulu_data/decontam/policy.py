@@ -38,7 +38,7 @@ class Cell:
 class Tally:
     """Counts, from batches of `matches.parquet`, what of each eval each dataset matches.
 
-    All findings of a row must come in one batch: then its memory is bounded by the suite, however many rows match.
+    All findings of a row must come in one batch: then memory is bounded by the suite, however many match.
     """
 
     def __init__(self) -> None:

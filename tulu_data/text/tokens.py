@@ -77,7 +77,12 @@ def nfkc(text: str) -> str:
 
     Long runs are handed over in their canonical order, which leaves the result as it is.
     """
-    return unicodedata.normalize("NFKC", _long_runs().sub(_sorted_marks, text))
+    if _MANY_OTHERS.search(text):  # quick to ask; most texts have no such run of anything but ASCII
+        text = _long_runs().sub(_sorted_marks, text)
+    return unicodedata.normalize("NFKC", text)
+
+
+_MANY_OTHERS = re.compile(r"[^\x00-\x7f]{31}")
 
 
 @cache
