@@ -140,7 +140,7 @@ print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6)
 sys.stderr.buffer.write(done.stderr)
 sys.exit(done.returncode)
 """
-"""A small process between this one and the command: Linux counts the memory of who starts a process as its own."""
+"""A small process in between: Linux counts the memory of who starts a process as that process's own."""
 
 
 def _whole(suite: Path, work: Path, scanned: Path) -> tuple[float, float]:
