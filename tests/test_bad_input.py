@@ -70,7 +70,7 @@ class Told:
         assert self.left == set()
         head, marker, text = self.err.partition("error: ")
         assert marker
-        assert all(said.startswith("reading the ") for said in head.splitlines())
+        assert all(said.startswith("reading suite ") for said in head.splitlines())
         assert text.count("error: ") == 0
         return text.strip()
 

@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from tulu_data.document import Document
 from tulu_data.errors import Problem, RecipeError, UsageError, Where, nearest, unknown
 from tulu_data.record import VERDICT, Kind
 from tulu_data.workspace import Workspace
@@ -262,6 +263,30 @@ def settings_problems(error: ValidationError, model: type[BaseModel], where: str
             given = "" if found["type"] == "missing" else f" (given: {found['input']!r:.80})"
             problems.append(Problem(f"{found['msg'].removeprefix('Value error, ')}{given}", place))
     return problems
+
+
+def document_problem(
+    found: Mapping[str, Any], model: type[BaseModel], document: Document, place: tuple[str | int, ...] = ()
+) -> Problem:
+    """One of Pydantic's findings in a YAML document, with its file and line.
+
+    Args:
+        found: an entry of `ValidationError.errors()`.
+        model: whose keys there are, where the finding lies.
+        document: what was validated, or a part of it.
+        place: where that part lies.
+    """
+    inside = (*place, *found["loc"])
+    if found["type"] == "extra_forbidden":
+        remedy = known_keys(str(inside[-1]), model)
+        return Problem(f"unknown key {inside[-1]!r}", str(document.where(*inside)), remedy)
+    if found["type"] == "missing":
+        return Problem(f"the key {inside[-1]!r} is missing", str(document.where(*inside[:-1])))
+    said = found["msg"].removeprefix("Value error, ")
+    if found["type"] == "string_pattern_mismatch":
+        said = "not a name: letters, digits, `.`, `_` and `-`, a letter or digit first"
+    shown = "" if isinstance(found["input"], dict) else f" (given: {found['input']!r:.80})"
+    return Problem(f"{said}{shown}", str(document.where(*inside)))
 
 
 def known_keys(key: str, model: type[BaseModel]) -> str:

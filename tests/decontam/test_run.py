@@ -330,7 +330,7 @@ def test_the_same_data_twice_is_an_error_and_equal_names_are_told_apart(place: P
     for folder in ("x", "y"):
         (place / folder).mkdir()
         write(place / folder / "chat.jsonl", chat("Hello"))
-    with pytest.raises(UsageError, match=r"named twice"):
+    with pytest.raises(UsageError, match=r"two data sets would be called"):
         decontaminate("x/chat.jsonl", "./x/chat.jsonl")
     assert [d["dataset"] for d in decontaminate("x/chat.jsonl", "y/chat.jsonl").summary["datasets"]] == [
         "x_chat.jsonl",

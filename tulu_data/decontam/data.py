@@ -99,9 +99,12 @@ def _named(places: Iterator[tuple[str, Path]]) -> list[Data]:
     for (text, base), name in zip(listed, names, strict=True):
         unique = name if names.count(name) == 1 else _long(text)
         out.append(Data(unique, SourceSpec.model_validate({"from": text}), base))
-    twice = [data.name for data in out if [d.name for d in out].count(data.name) > 1]
-    if twice:
-        raise UsageError(f"{twice[0]!r} is named twice")
+    seen: dict[str, str] = {}
+    for data in out:
+        if data.name in seen:
+            both = f"{seen[data.name]} and {data.spec.from_}"
+            raise UsageError(f"two data sets would be called {data.name!r}: {both}", remedy="Name each once")
+        seen[data.name] = data.spec.from_
     return out
 
 

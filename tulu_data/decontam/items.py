@@ -115,7 +115,9 @@ def read_items(suite: Suite, *, mirror: Path | None = None, progress: Progress |
         SourceError: an eval cannot be read, lacks a field, has a row without the text that a pattern wants,
             or has another number of rows than the suite says.
     """
-    (progress or Progress()).say(f"reading the {len(suite.evals)} evals of suite {suite.name}")
+    (progress or Progress()).say(
+        f"reading suite {suite.name}: {len(suite.evals)} eval{'s' * (len(suite.evals) != 1)}"
+    )
     with ThreadPoolExecutor(4) as pool:
         parts = [pool.submit(read_eval, e, suite.base, mirror) for e in suite.evals]
         return SuiteItems(suite, tuple(part.result() for part in parts))

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tulu_data.decontam.rules import Rule, rule_of
 from tulu_data.document import Document, read_document
 from tulu_data.errors import Problem, RecipeError
-from tulu_data.op import settings_problems
+from tulu_data.op import document_problem
 from tulu_data.sources import SourceSpec
 from tulu_data.workspace import Workspace
 
@@ -141,28 +141,15 @@ def load_suite(
     return Suite(model.suite, chosen, model.evals, model.train, path.parent, document)
 
 
-def _problems(error: ValidationError, document: Document) -> Sequence[Problem]:
-    problems = []
-    for found in error.errors(include_url=False):
-        if found["type"] == "too_short" and found["input"]:
-            continue  # pydantic leaves wrong items out, then misses them; each has a problem of its own
-        place = [
-            part
-            for part in found["loc"]
-            if not (isinstance(part, str) and part.startswith(("function-", "str", "dict")))
-        ]
-        model: type[BaseModel] = Eval if place[:1] == ["evals"] and len(place) <= 3 else SuiteModel
-        single = ValidationError.from_exception_data(error.title, [_again(found)])
-        problems += settings_problems(single, model, str(document.where(*place)))
-    return problems
+def _problems(error: ValidationError, document: Document) -> list[Problem]:
+    return [
+        document_problem(found, _model_at(found["loc"]), document)
+        for found in error.errors(include_url=False)
+    ]
 
 
-def _again(found: Any) -> Any:
-    """One finding of pydantic's as an error of its own, its place cut to the last key."""
-    from pydantic_core import InitErrorDetails, PydanticCustomError
-
-    loc = found["loc"][-1:]
-    if found["type"] in {"missing", "extra_forbidden"}:
-        return InitErrorDetails(type=found["type"], loc=loc, input=found["input"])
-    message = found["msg"].replace("{", "{{").replace("}", "}}").removeprefix("Value error, ")
-    return InitErrorDetails(type=PydanticCustomError("value", message), loc=loc, input=found["input"])
+def _model_at(place: Sequence[str | int]) -> type[BaseModel]:
+    """Whose key the last part of a place is."""
+    if place[0] != "evals" or len(place) < 3:
+        return SuiteModel
+    return FieldSpec if place[2] == "fields" and len(place) > 4 else Eval

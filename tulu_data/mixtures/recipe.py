@@ -27,7 +27,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from tulu_data.document import Document, read_document
 from tulu_data.errors import Problem, RecipeError, TuluDataError, Where
 from tulu_data.mixtures.store import NAME_PART, VERSION_NAME
-from tulu_data.op import known_keys
+from tulu_data.op import document_problem
 from tulu_data.record import Kind
 from tulu_data.sources import SourceSpec
 from tulu_data.workspace import Workspace
@@ -240,23 +240,10 @@ def _validated(
     try:
         return model.model_validate(dict(data))
     except ValidationError as error:
-        problems += [_problem(found, model, document, place) for found in error.errors(include_url=False)]
+        problems += [
+            document_problem(found, model, document, place) for found in error.errors(include_url=False)
+        ]
         return None
-
-
-def _problem(
-    found: Mapping[str, Any], model: type[BaseModel], document: Document, place: tuple[str | int, ...]
-) -> Problem:
-    loc = tuple(found["loc"])
-    inside = (*place, *loc)
-    if found["type"] == "extra_forbidden":
-        remedy = known_keys(str(loc[-1]), model)
-        return Problem(f"unknown key {loc[-1]!r}", str(document.where(*inside)), remedy)
-    if found["type"] == "missing":
-        return Problem(f"the key {loc[-1]!r} is missing", str(document.where(*place)))
-    said = found["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(found["input"], dict) else f" (given: {found['input']!r:.80})"
-    return Problem(f"{said}{shown}", str(document.where(*inside)))
 
 
 def _whole(path: Path, merged: _Merged) -> Recipe | None:
