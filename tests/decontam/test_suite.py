@@ -83,7 +83,7 @@ def test_the_rule_of_the_command_wins(place: Path) -> None:
     [
         ("suit: m\nevals: []\n", r"unknown key 'suit'.*Did you mean 'suite'"),
         ("suite: m\nevals: []\n", r"line 2.*evals.*at least 1"),
-        ("suite: m\n", r"evals.*required"),
+        ("suite: m\n", r"'evals' is missing"),
         ("suite: ../m\nevals: [{name: e, from: x.csv, fields: [a]}]\n", r"line 1.*suite"),
         (
             "suite: m\nrule: tulu\nevals: [{name: e, from: x.csv, fields: [a]}]\n",
@@ -98,7 +98,7 @@ def test_the_rule_of_the_command_wins(place: Path) -> None:
             "suite: m\nevals:\n - {name: e, from: x.csv, fields: [a], splt: test}\n",
             r"line 3.*unknown key 'splt'.*'split'",
         ),
-        ("suite: m\nevals:\n - {name: e, from: x.csv}\n", r"line 3.*fields.*required"),
+        ("suite: m\nevals:\n - {name: e, from: x.csv}\n", r"line 3.*'fields' is missing"),
         ("suite: m\nevals:\n - {name: e, from: x.csv, fields: []}\n", r"line 3.*fields"),
         ("suite: m\nevals:\n - {name: e, from: x.csv, fields: a}\n", r"line 3.*fields"),
         (

@@ -142,10 +142,10 @@ def load_suite(
 
 
 def _problems(error: ValidationError, document: Document) -> list[Problem]:
-    return [
-        document_problem(found, _model_at(found["loc"]), document)
-        for found in error.errors(include_url=False)
-    ]
+    every = error.errors(include_url=False)
+    inner = {found["loc"][:size] for found in every for size in range(1, len(found["loc"]))}
+    # A list whose entries are wrong counts as empty too; only the entries' faults are worth telling.
+    return [document_problem(f, _model_at(f["loc"]), document) for f in every if f["loc"] not in inner]
 
 
 def _model_at(place: Sequence[str | int]) -> type[BaseModel]:
