@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tulu_data.decontam import _kernels as kernels
+from tulu_data.decontam import kernels
 from tulu_data.decontam.index import build_index
 from tulu_data.decontam.match import Column, Findings, find
 from tulu_data.decontam.plain import match

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.text.kernel import TRICKY, kernel_tokens
-from tulu_data.decontam._kernels import cut_all
 from tulu_data.decontam.index import kernel_tables
+from tulu_data.decontam.kernels import cut_all
 from tulu_data.text.hashing import Texts, prepare_texts
 from tulu_data.text.tokens import ASSIGNED, normalise, tokens
 

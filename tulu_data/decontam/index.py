@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tulu_data.decontam import _kernels as kernels
-from tulu_data.decontam._kernels import PRIME, Fields, Grams
+from tulu_data.decontam import kernels
+from tulu_data.decontam.kernels import PRIME, Fields, Grams
 from tulu_data.text.hashing import Texts, prepare_texts
 from tulu_data.text.unicode_tables import UnicodeTables, unicode_tables
 
@@ -51,8 +51,11 @@ class Index:
 
     def _new_memory(self) -> Memory:
         grams, fields, items = len(self.grams.length), len(self.fields.tokens), len(self.fields.item_offsets)
-        stamps = [np.zeros(size, np.int64) for size in (grams, fields, fields, items, grams, 1)]
-        return (*stamps[:3], np.zeros(fields), *stamps[3:])
+        gram_seen, gram_mark = np.zeros(grams, np.int64), np.zeros(grams, np.int64)
+        field_tried, field_seen = np.zeros(fields, np.int64), np.zeros(fields, np.int64)
+        item_seen, clock = np.zeros(items, np.int64), np.zeros(1, np.int64)
+        scores, candidates = np.zeros(fields), np.zeros(items, np.int32)
+        return gram_seen, field_tried, field_seen, scores, item_seen, candidates, gram_mark, clock
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ _told: list[bool] = []
 def tell_first_compilation(say: Callable[[str], None]) -> None:
     """Says that the kernels are compiled now, once, where no earlier run has left them in Numba's cache."""
     cache = kernels.scan.stats.cache_path
-    compiled = cache and any(Path(cache).glob("_kernels.scan-*.nbi"))
+    compiled = cache and any(Path(cache).glob("scanning.scan-*.nbi"))
     if not compiled and not _told:
         _told.append(True)
         say("compiling the matching kernels; this happens once and takes about half a minute")

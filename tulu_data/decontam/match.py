@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tulu_data.decontam import _kernels as kernels
+from tulu_data.decontam import kernels
 from tulu_data.decontam.index import Index, kernel_tables
 from tulu_data.text.hashing import Texts, prepare_texts
 

@@ -1,0 +1,57 @@
+"""The kernels of matching, in Numba; all run without the interpreter's lock. Their plain twin is `plain.py`.
+
+scan      where the suite's n-grams occur in texts            scanning.py
+judge     which items that makes, with the evidence           judging.py
+the rest  makes the tables that these two look into           grams.py
+"""
+
+from pathlib import Path
+
+from tulu_data.decontam import rules
+from tulu_data.decontam.kernels.grams import (
+    END_BITS,
+    PRIME,
+    SHORT_BITS,
+    SIZES,
+    Grams,
+    cut_all,
+    end_bit,
+    end_slot,
+    fill,
+    fill_sample,
+    gram_keys,
+    one_gram_each,
+    set_bit,
+)
+from tulu_data.decontam.kernels.judging import Fields, judge, probe_grams
+from tulu_data.decontam.kernels.scanning import scan
+from tulu_data.text import _kernels, _memory
+from tulu_data.text.kernel_cache import keep_true
+
+__all__ = [
+    "END_BITS",
+    "PRIME",
+    "SHORT_BITS",
+    "SIZES",
+    "Fields",
+    "Grams",
+    "cut_all",
+    "end_bit",
+    "end_slot",
+    "fill",
+    "fill_sample",
+    "gram_keys",
+    "judge",
+    "one_gram_each",
+    "probe_grams",
+    "scan",
+    "set_bit",
+]
+
+keep_true(
+    {scan.stats.cache_path, _kernels.locate.stats.cache_path},
+    [
+        *sorted(Path(__file__).parent.glob("*.py")),
+        *(Path(m.__file__ or "") for m in (rules, _kernels, _memory)),
+    ],
+)
