@@ -1,4 +1,7 @@
-"""Scoring the suite's items against the rows in which their n-grams were found."""
+"""Scoring the suite's items against the rows in which their n-grams were found.
+
+The parts of `judge` are inlined, because a dozen arrays would be passed with every call.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,7 @@ def probe_grams(tokens, gram_offsets, grams, frequency, n, threshold):
     return probes
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _score(field, fields, n, gram_seen, row):
     """Covered / tokens of a field, given the grams seen in this row."""
     start, end = fields.gram_offsets[field], fields.gram_offsets[field + 1]
@@ -70,7 +73,7 @@ def _score(field, fields, n, gram_seen, row):
     return covered / tokens
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _candidates(
     hits,
     begin,
@@ -111,7 +114,7 @@ def _candidates(
     return count
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _mean(item, fields, n, gram_seen, field_seen, field_scores, now):
     """An item's score: the mean over its fields that have tokens."""
     first, last = fields.item_offsets[item], fields.item_offsets[item + 1]
@@ -220,7 +223,7 @@ def _push(rows, count, a, b, c, d):
     return rows
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _item_spans(spans, count, finding, slot, field, fields, n, gram_seen, row, gram_mark, stamp):
     """Appends the covered runs of a field, and marks its grams with the finding's stamp."""
     start, end = fields.gram_offsets[field], fields.gram_offsets[field + 1]
@@ -248,7 +251,7 @@ def _item_spans(spans, count, finding, slot, field, fields, n, gram_seen, row, g
     return spans, count
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _train_spans(spans, count, finding, hits, begin, stop, lengths, gram_mark, stamp):
     """Appends the runs of the row's tokens that lie in grams of the finding's item."""
     text = -1
