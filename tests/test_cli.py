@@ -161,7 +161,8 @@ def test_a_terminal_that_cannot_write_a_character_gets_its_code() -> None:
     assert "no mixture is named 'T\\xfclu'" in done.stderr
 
 
-def test_control_c_ends_with_one_line_and_130() -> None:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_program_ends_with_one_line_and_the_status_of_the_signal(number: int, status: int) -> None:
     program = (
         "import sys, time, tulu_data\n"
         "def build(*a, **k):\n    print('started', flush=True)\n    time.sleep(60)\n"
@@ -176,9 +177,9 @@ def test_control_c_ends_with_one_line_and_130() -> None:
         assert child.stderr is not None
         assert child.stdout.readline() == "started\n"
         time.sleep(0.05)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         assert child.stderr.read().strip() == "stopped; nothing half-written remains"
-        assert child.wait() == 130
+        assert child.wait() == status
 
 
 # -- verbs ---------------------------------------------------------------------------------------------------

@@ -78,7 +78,7 @@ def test_the_program_itself(place: Path) -> None:
         ("--all-recipes", 2, "no recipe in the workspace has a source"),
         ("nothere.jsonl", 1, "nothere.jsonl: the file does not exist"),
         ("clean.json", 1, "Did you mean 'clean.jsonl'?"),
-        ("dirty.jsonl dirty.jsonl", 2, "two data sets would be called"),
+        ("dirty.jsonl dirty.jsonl", 2, "is named twice"),
         ("dirty-both.jsonl", 1, "fit more than one adapter"),
         ("dirty-both.jsonl --adapter prompt_completion", 3, ""),
         ("dirty-both.jsonl --adapter question_answer", 0, ""),

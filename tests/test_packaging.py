@@ -76,7 +76,7 @@ def _home(python: Path, folder: Path) -> Path:
 def _assert_recipes_are_found(python: Path, folder: Path) -> None:
     program, empty = str(python.parent / "tulu-data"), folder / "empty"
     empty.mkdir()
-    assert "sft_mini: nothing wrong" in _run([program, "check", "sft_mini"], empty)
+    assert "sft_mini: 1 warning" in _run([program, "check", "sft_mini"], empty)
     assert list(empty.iterdir()) == []
     _run([program, "init"], empty)
     assert "my_mix: nothing wrong" in _run([program, "check", "my_mix"], empty)

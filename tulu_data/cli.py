@@ -11,6 +11,7 @@ import errno
 import io
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 STOPPED = 130
 """128 + SIGINT, as shells count."""
+TERMINATED = 143
+"""128 + SIGTERM."""
 
 REPORT = f"Please open an issue with the command and this text (tulu-data {tulu_data.__version__})."
 
@@ -320,8 +323,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("stopped; nothing half-written remains", STOPPED)
+    except (click.Abort, KeyboardInterrupt) as stop:  # click makes its own of what it catches
+        ended = isinstance(stop, Terminated) or isinstance(stop.__cause__, Terminated)
+        return _fail("stopped; nothing half-written remains", TERMINATED if ended else STOPPED)
     except Exception as error:  # noqa: BLE001  told, not dumped
         if session.debug:
             traceback.print_exc()
@@ -356,8 +360,17 @@ def _system_message(error: OSError) -> str:
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end: by `timeout`, a container, a job scheduler."""
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    raise Terminated
+
+
 def main() -> None:
     """The entry point of the `tulu-data` program."""
+    signal.signal(signal.SIGTERM, _terminated)  # ends as Ctrl-C does: cleaned up, with one message
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # where the locale cannot write a character

@@ -88,6 +88,10 @@ class Step(BaseModel):
         """What `check` should say of the data that the step brings along: warnings, as a rule."""
         return []
 
+    def told(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
+        """What the manifest should tell of the data that the step brought along, once it has run."""
+        return {}
+
     def content(self) -> str:
         """A hash of every file that the settings name, or an empty string."""
         return ""

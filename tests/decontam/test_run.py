@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -330,12 +333,45 @@ def test_the_same_data_twice_is_an_error_and_equal_names_are_told_apart(place: P
     for folder in ("x", "y"):
         (place / folder).mkdir()
         write(place / folder / "chat.jsonl", chat("Hello"))
-    with pytest.raises(UsageError, match=r"two data sets would be called"):
+    with pytest.raises(UsageError, match=r"'./x/chat.jsonl' is named twice"):
         decontaminate("x/chat.jsonl", "./x/chat.jsonl")
     assert [d["dataset"] for d in decontaminate("x/chat.jsonl", "y/chat.jsonl").summary["datasets"]] == [
-        "x_chat.jsonl",
-        "y_chat.jsonl",
+        "chat",
+        "chat-2",
     ]
+
+
+def test_what_killed_runs_left_is_cleared_and_their_result_put_back(place: Path) -> None:
+    write(place / "chat.jsonl", chat(MATH))
+    result = decontaminate("chat.jsonl").out.resolve()
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    owner = int(dead.stdout)
+    moved = result.with_name(f".{result.name}.{owner}.old")
+    result.rename(moved)
+    aside = result.with_name(f".{result.name}.{owner}.tmp")
+    aside.mkdir()
+    running = result.with_name(f".{result.name}.{os.getpid()}x.tmp")
+    running.mkdir()
+    with pytest.raises(StoreError, match=r"exists already"):
+        decontaminate("chat.jsonl", out=result)
+    assert result.is_dir()
+    assert not moved.exists()
+    assert not aside.exists()
+    assert running.exists(), "not one of ours"
+
+
+def test_a_dataset_of_which_no_row_can_be_used_is_an_error(place: Path) -> None:
+    (place / "broken.jsonl").write_text('{"messages": "[]"}\n{"messages": "[]"}\n')
+    with pytest.raises(SourceError, match=r"broken.jsonl: none of its 2 rows could be used"):
+        decontaminate("broken.jsonl", adapter="messages", bad_rows="skip")
+
+
+def test_roles_may_have_spaces_and_all_stands_alone() -> None:
+    assert module.role_list(["user", " assistant"]) == ("user", "assistant")
+    with pytest.raises(UsageError, match=r"'all' stands alone"):
+        module.role_list(["all", "user"])
 
 
 def test_a_glob_is_one_dataset(place: Path) -> None:

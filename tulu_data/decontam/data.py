@@ -92,19 +92,22 @@ def _found(given: Sequence[str], suite: Suite, workspace: Workspace, *, all_reci
 
 
 def _named(places: Iterator[tuple[str, Path]]) -> list[Data]:
-    """Each place under the shortest name that no other has."""
-    listed = list(places)
-    names = [_short(text) for text, _ in listed]
+    """Each place under its short name; further ones of one name get a number."""
+    seen: set[str] = set()
+    counts: Counter[str] = Counter()
     out = []
-    for (text, base), name in zip(listed, names, strict=True):
-        unique = name if names.count(name) == 1 else _long(text)
+    for text, base in places:
+        place = text if text.startswith("hf:") else str((base / text).resolve())
+        if place in seen:
+            raise UsageError(f"{text!r} is named twice", remedy="Name each data set once")
+        seen.add(place)
+        name = _short(text)
+        counts[name] += 1
+        while counts[name] > 1 and counts[f"{name}-{counts[name]}"]:
+            counts[name] += 1
+        unique = name if counts[name] == 1 else f"{name}-{counts[name]}"
+        counts[unique] += unique != name
         out.append(Data(unique, SourceSpec.model_validate({"from": text}), base))
-    seen: dict[str, str] = {}
-    for data in out:
-        if data.name in seen:
-            both = f"{seen[data.name]} and {data.spec.from_}"
-            raise UsageError(f"two data sets would be called {data.name!r}: {both}", remedy="Name each once")
-        seen[data.name] = data.spec.from_
     return out
 
 
@@ -115,10 +118,6 @@ def _short(text: str) -> str:
     while name.endswith(ENDINGS):
         name = name[: name.rindex(".")]
     return name.replace("*", "all") or "data"
-
-
-def _long(text: str) -> str:
-    return text.removeprefix("hf:").strip("./").replace("/", "_").replace("*", "all")
 
 
 def recipe_sources(workspace: Workspace) -> Iterator[Data]:

@@ -29,12 +29,14 @@ def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
     """
     with disk_errors(out):
         target = out.resolve()
+        _mend(target)
         _check(target, out, force=force)
         aside, old = (target.with_name(f".{target.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
         made = [folder for folder in target.parents if not folder.exists()]
         try:
             aside.mkdir(parents=True)
             yield aside
+            _check(target, out, force=force)  # another run may have been quicker
             if target.exists():
                 target.rename(old)
             aside.rename(target)
@@ -46,6 +48,28 @@ def new_folder(out: Path, *, force: bool) -> Iterator[Path]:
             with suppress(OSError):  # ends at the first folder that holds something
                 for folder in made:
                     folder.rmdir()
+
+
+def _mend(target: Path) -> None:
+    """Clears away what killed runs left beside the target, and puts back a result that they had moved."""
+    for left in target.parent.glob(f".{target.name}.*") if target.parent.is_dir() else ():
+        owner, _, end = left.name.removeprefix(f".{target.name}.").partition(".")
+        if end not in {"tmp", "old"} or not owner.isdigit() or _alive(int(owner)):
+            continue
+        if end == "old" and not target.exists():
+            left.rename(target)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _check(target: Path, shown: Path, *, force: bool) -> None:

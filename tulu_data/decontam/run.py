@@ -33,7 +33,7 @@ from tulu_data.decontam.output import NativeWriter, new_folder
 from tulu_data.decontam.policy import Cell, Tally
 from tulu_data.decontam.suite import load_suite
 from tulu_data.engine import BATCH_BYTES, ordered_map
-from tulu_data.errors import UsageError, nearest
+from tulu_data.errors import SourceError, UsageError, nearest
 from tulu_data.progress import Progress
 from tulu_data.record import ROLES, VERDICT, Kind, content_hashes, row_ids
 from tulu_data.sources import BadRow, Batch, SetAside, stop
@@ -207,6 +207,12 @@ def decontaminate(
         told = [(s.data.name, bad) for s in scanned for bad in s.bad]
         if run.skip_bad:
             pq.write_table(bad_rows_table(told), folder / "bad_rows.parquet", compression="zstd")
+        for scan in scanned:
+            if scan.bad and not scan.rows:
+                raise SourceError(
+                    f"none of its {len(scan.bad):,} rows could be used", where=scan.data.spec.from_,
+                    remedy=f"The first: {scan.bad[0].where}: {scan.bad[0].reason}",
+                )  # fmt: skip
         table = run.tally.cells([s.data.name for s in scanned], items)
         summary = _summary(run, scanned, table, out) | {"warnings": warnings}
         (folder / "summary.json").write_text(
@@ -223,9 +229,11 @@ def role_list(roles: str | Sequence[str]) -> tuple[str, ...] | None:
     """
     if roles == "all":
         return None
-    listed = (roles,) if isinstance(roles, str) else tuple(roles)
+    listed = (roles,) if isinstance(roles, str) else tuple(role.strip() for role in roles)
     if not listed:
         raise UsageError("no role is named to look at", expected=f"all, or some of: {', '.join(ROLES)}")
+    if "all" in listed:
+        raise UsageError("'all' stands alone: it takes in every role")
     for role in listed:
         if role not in ROLES:
             known = ("all", *ROLES)

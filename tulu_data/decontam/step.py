@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -33,13 +33,17 @@ FINDINGS_FIELD = pa.field("matches", pa.list_(FINDING))
 _read: dict[tuple[str, str], SuiteItems] = {}
 _reading = Lock()
 
+SUITES_KEPT = 4
+"""So many suites stay in memory, for recipes that decontaminate against several."""
+
 
 def items_of(suite: Suite, mirror: Path | None) -> SuiteItems:
     """The items of a suite, kept for the plan's other operators, as long as its files stay as they are."""
     key = (_stamp(suite), str(mirror))
     with _reading:
         if key not in _read:
-            _read.clear()
+            while len(_read) >= SUITES_KEPT:
+                _read.pop(next(iter(_read)))
             _read[key] = read_items(suite, mirror=mirror)
         return _read[key]
 
@@ -117,6 +121,25 @@ class Decontaminate(_OfSuite):
     def problems(self, context: Context) -> list[Problem]:
         """Items of the suite that cannot be seen well."""
         return check_suite(items_of(self._load(), context.mirror))
+
+    def told(self, context: Context) -> dict[str, Any]:
+        """The suite as it was read, and what of each eval each source matched."""
+        items = items_of(self._load(), context.mirror)
+        matches = context.artifact(GatherMatches.name)
+        table = cells(matches, pc.unique(matches["dataset"]).to_pylist(), items)
+        return {
+            "suite": items.suite.name,
+            "rule": items.suite.rule.model_dump(),
+            "evals": [
+                {
+                    "eval": part.eval.name,
+                    "items": len(part.ids),
+                    "lock": part.lock.model_dump(exclude_none=True),
+                }
+                for part in items.evals
+            ],
+            "cells": [asdict(cell) for cell in table if cell.matched],
+        }
 
     def plan(self) -> Sequence[Op | Fold]:
         """Find the matches, gather them all, then reject."""
