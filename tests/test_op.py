@@ -17,7 +17,7 @@ import pytest
 from tests.rows import one_of, table_of
 from tulu_data import cli, op
 from tulu_data.errors import RecipeError, UsageError
-from tulu_data.op import BUILTIN, Op, Registry, conform, load_operators, verdicts
+from tulu_data.op import BUILTIN, Op, Registry, applied, conform, load_operators, verdicts
 from tulu_data.record import Kind
 
 ROWS = [
@@ -45,6 +45,25 @@ class Tagging(Op):
     @classmethod
     def example(cls) -> Self:
         return cls()
+
+
+class Failing(Tagging):
+    """An operator of a user's that breaks, or breaks the contract."""
+
+    name: ClassVar[str] = "failing"
+
+    how: str = "raises"
+
+    def apply(self, batch: pa.Table, state: Any) -> pa.Table:
+        if self.how == "raises":
+            raise ValueError("boom")
+        return batch.slice(1)
+
+
+@pytest.mark.parametrize(("how", "said"), [("raises", "ValueError: boom"), ("drops", "TypeError: operator")])
+def test_a_users_operator_that_fails_is_named_with_its_line(how: str, said: str) -> None:
+    with pytest.raises(UsageError, match=rf"test_op.py.*operator 'failing' fails: {said}"):
+        applied(Failing(how=how), table_of("sft", ROWS), None)
 
 
 class TestConform:

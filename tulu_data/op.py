@@ -30,7 +30,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tulu_data.document import Document
-from tulu_data.errors import Problem, RecipeError, UsageError, Where, nearest, unknown
+from tulu_data.errors import Problem, RecipeError, TuluDataError, UsageError, Where, nearest, unknown
 from tulu_data.record import VERDICT, Kind
 from tulu_data.workspace import Workspace
 
@@ -152,6 +152,26 @@ class Fold(Step):
     @abstractmethod
     def finish(self, partials: pa.Table) -> pa.Table:
         """All projections, in row order, to the artifact; runs once."""
+
+
+def applied(op: Op, batch: pa.Table, state: Any) -> pa.Table:
+    """What the operator makes of a batch, conformed.
+
+    Raises:
+        UsageError: an operator that is not one of ours fails, or breaks the contract; names it.
+    """
+    try:
+        return conform(batch, op.apply(batch, state), op)
+    except TuluDataError:
+        raise
+    except Exception as error:
+        if type(op).__module__.startswith("tulu_data."):
+            raise
+        what = f"operator {op.name!r} fails: {type(error).__name__}: {error}"
+        module = sys.modules.get(type(op).__module__)
+        file = getattr(module, "__file__", None)
+        where = Where(str(file), _line(error, Path(file))) if file else type(op).__module__
+        raise UsageError(what, where=where, remedy="It is not one of ours; `--debug` shows where") from error
 
 
 def conform(before: pa.Table, after: pa.Table, op: Op) -> pa.Table:
@@ -330,14 +350,14 @@ def _module(path: Path, name: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         what = f"the operators file fails: {type(error).__name__}: {error}"
         raise UsageError(what, where=Where(str(path), _line(error, path))) from error
     return module
 
 
-def _line(error: Exception, path: Path) -> int | None:
+def _line(error: BaseException, path: Path) -> int | None:
     """The last line of `path` that led to an error."""
     if isinstance(error, SyntaxError):
         return error.lineno

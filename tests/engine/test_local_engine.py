@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tulu_data.engine import LocalEngine
+from tulu_data.errors import UsageError
 from tulu_data.op import Context, Fold, Op, verdicts
 from tulu_data.record import Kind
 
@@ -232,7 +233,7 @@ def test_a_failure_leaves_no_rows_and_no_threads_behind(
     plan: list[Op | Fold], threads: int, tmp_path: Path
 ) -> None:
     engine = LocalEngine(tmp_path, threads=threads, batch_bytes=32)
-    with pytest.raises(RuntimeError, match="seven"):
+    with pytest.raises(UsageError, match="fails: RuntimeError: .*seven"):
         run(engine, [numbers(100)], plan)
     assert spills(tmp_path) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("tulu-data")]
@@ -255,7 +256,7 @@ def test_an_operator_that_drops_rows_itself_is_at_fault(tmp_path: Path) -> None:
         def apply(self, batch: pa.Table, state: Any) -> pa.Table:
             return batch.slice(1)
 
-    with pytest.raises(TypeError, match="'cuts' returned 4 rows for 5"):
+    with pytest.raises(UsageError, match="'cuts' returned 4 rows for 5"):
         run(LocalEngine(tmp_path), [numbers(5)], [Cuts()])
 
 

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from tulu_data.engine.batches import BATCH_BYTES, ordered_map, rebatch
 from tulu_data.engine.spill import Spill, disk_errors
-from tulu_data.op import Context, Fold, Op, conform
+from tulu_data.op import Context, Fold, Op, applied
 from tulu_data.record import VERDICT
 
 Dropped = Callable[[pa.Table, int], None]
@@ -144,7 +144,7 @@ def _passes(plan: Sequence[Op | Fold]) -> Iterator[tuple[list[tuple[int, Op]], l
 def _apply(batch: pa.Table, ops: list[tuple[int, Op, Any]], folds: list[tuple[Fold, Any]]) -> _Result:
     dropped, seen = [], []
     for place, op, state in ops:
-        after = conform(batch, op.apply(batch, state), op)
+        after = applied(op, batch, state)
         kept, rejected = _part(after)
         seen.append((place, batch.num_rows, kept.num_rows))
         if rejected.num_rows:
