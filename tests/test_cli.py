@@ -217,6 +217,14 @@ def test_build_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert (call["mirror"], call["threads"], call["bad_rows"]) == (None, None, "stop")
 
 
+def test_check_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls = _recording(monkeypatch, "check", [])
+    assert cli.run(["check", "m", "--store", str(tmp_path), "--workspace", str(tmp_path)]) == 0
+    (call,) = calls
+    assert (call["name"], call["store"], call["mirror"]) == ("m", tmp_path, None)
+    assert call["workspace"].root == tmp_path
+
+
 def test_the_mirror_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     calls = _recording(monkeypatch, "build", SimpleNamespace(summary={}))
     monkeypatch.setenv("TULU_DATA_MIRROR", str(tmp_path))
@@ -258,6 +266,15 @@ def test_check_lists_problems_and_fails_on_errors(
     assert sorted(lines[:-1]) == sorted(f"{p.level}: {p}" for p in problems)
     assert cli.run(["check", "m", "--json"]) == status
     assert json.loads(capsys.readouterr().out) == [vars(p) for p in problems]
+
+
+def test_check_keeps_the_lines_of_a_problem(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _recording(monkeypatch, "check", [Problem("needs:\n    a: x\n    b\x1b: y", "m.yaml, line 4")])
+    assert cli.run(["check", "m"]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["error: m.yaml, line 4: needs:", "    a: x", "    b␛: y", "m: 1 error"]
 
 
 def test_a_workspace_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

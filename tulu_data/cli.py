@@ -232,13 +232,14 @@ def build_mixture(
 
 @cli.command(epilog=_example("tulu-data check sft_mini"))
 @click.argument("name")
+@click.option(
+    "--store", type=FOLDER, help="Where store: sources are found.  [default: store/ in the workspace]"
+)
 @place_options
 @operators_option
 @json_option
 @debug_option
-def check(
-    name: str, as_json: bool, workspace: Path | None, mirror: Path | None, operators: Path | None
-) -> int:
+def check(name: str, as_json: bool, workspace: Path | None, operators: Path | None, **settings: Any) -> int:
     """List what is wrong with a recipe or a suite, and how to mend it.
 
     NAME is a recipe of `mixtures/` or a suite of `decontam/`, in the workspace or shipped, or a YAML file.
@@ -252,9 +253,9 @@ def check(
     problems: list[Problem] = tulu_data.check(
         name,
         workspace=_workspace(workspace),
-        mirror=mirror,
         registry=_registry(operators),
         progress=for_terminal(),
+        **settings,
     )
     if as_json:
         _print_json([vars(problem) for problem in problems])

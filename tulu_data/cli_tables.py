@@ -76,6 +76,11 @@ def print_build(result: BuildResult) -> None:
         print(f"\n{bad:,} more could not be used and were set aside in bad_rows.parquet")
     what = "the same rows as before" if result.reused else f"{result.rows:,} rows"
     print(f"\n{visible(result.name)}: {what}, in {visible(str(result.path))}")
+    if result.differs:
+        print(
+            f"the rows are those of {visible(result.name)}; its manifest, card and dropped rows are of the "
+            f"earlier recipe (differs in: {', '.join(result.differs)}); remove the folder to record this one"
+        )
 
 
 def print_reasons(sources: Sequence[dict[str, Any]]) -> None:
@@ -93,9 +98,9 @@ def print_reasons(sources: Sequence[dict[str, Any]]) -> None:
 
 
 def print_problems(name: str, problems: Sequence[Problem]) -> None:
-    """Every problem of a recipe on its own line, errors first."""
+    """Every problem of a recipe, errors first; further lines are set in."""
     for problem in sorted(problems, key=lambda p: p.level != "error"):
-        print(visible(f"{problem.level}: {problem}"))
+        print("\n".join([visible(line) for line in f"{problem.level}: {problem}".splitlines()]))
     errors = sum(p.level == "error" for p in problems)
     warnings = len(problems) - errors
     counts = [f"{n} {word}{'s' * (n != 1)}" for n, word in ((errors, "error"), (warnings, "warning")) if n]

@@ -59,7 +59,7 @@ def test_the_first_of_equal_rows_stays_and_the_others_say_so(tmp_path: Path) -> 
 
 def test_the_artifact_is_a_small_table_to_open(tmp_path: Path) -> None:
     duplicates(tmp_path, [one_of("sft", U, A), one_of("sft", U), one_of("sft", U, A)])
-    found = pq.read_table(tmp_path / f"{FindDuplicates.name}.parquet")
+    found = pq.read_table(tmp_path / f"00-{FindDuplicates.name}.parquet")
     assert found.column_names == ["id", "duplicate_of"]
     (row,) = found.to_pylist()
     assert row["id"].endswith("/1")

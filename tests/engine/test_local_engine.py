@@ -146,7 +146,11 @@ def test_a_fold_sees_what_came_before_it_and_tells_what_comes_after(tmp_path: Pa
     ]
     rows = run(engine, [numbers(5), numbers(5, 5)], plan)
     assert [(r["number"], r["total"], r["last"]) for r in rows] == [(1, 25, 7), (5, 25, 7), (7, 25, 7)]
-    assert pq.read_table(tmp_path / "total.parquet").to_pylist() == [{"sum": 25}]
+    assert engine.artifacts == [
+        ("total", tmp_path / "01-total.parquet"),
+        ("last", tmp_path / "04-last.parquet"),
+    ]
+    assert [pq.read_table(path).to_pylist() for _, path in engine.artifacts] == [[{"sum": 25}], [{"sum": 7}]]
     assert spills(tmp_path) == []
     assert [c.name for c in engine.counts] == [step.name for step in plan]
 
@@ -168,8 +172,19 @@ def test_folds_side_by_side_share_one_pass(tmp_path: Path) -> None:
 
 
 def test_a_fold_at_the_end_still_passes_the_rows(tmp_path: Path) -> None:
-    assert run(LocalEngine(tmp_path), [numbers(3)], [Total()]) == numbers(3).to_pylist()
-    assert (tmp_path / "total.parquet").is_file()
+    engine = LocalEngine(tmp_path)
+    assert run(engine, [numbers(3)], [Total()]) == numbers(3).to_pylist()
+    assert [path.is_file() for _, path in engine.artifacts] == [True]
+
+
+def test_of_folds_with_one_name_operators_see_the_latest_and_all_are_kept(tmp_path: Path) -> None:
+    engine = LocalEngine(tmp_path)
+    plan: list[Op | Fold] = [Total(), DropMultiples(of=2), Total(), Tell()]
+    assert {row["total"] for row in run(engine, [numbers(4)], plan)} == {1 + 3}
+    assert [name for name, _ in engine.artifacts] == ["total", "total"]
+    assert [pq.read_table(path)["sum"].to_pylist() for _, path in engine.artifacts] == [[6], [4]]
+    run(engine, [numbers(2)], plan)
+    assert len(engine.artifacts) == 2
 
 
 def test_artifacts_of_the_caller_are_handed_on(tmp_path: Path) -> None:
@@ -185,7 +200,7 @@ def test_artifacts_of_the_caller_are_handed_on(tmp_path: Path) -> None:
 def test_no_rows(tables: list[pa.Table], tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path)
     assert run(engine, tables, [DropMultiples(), Total(), Tell()]) == []
-    assert pq.read_table(tmp_path / "total.parquet").to_pylist() == [{"sum": 0}]
+    assert [pq.read_table(path).to_pylist() for _, path in engine.artifacts] == [[{"sum": 0}]]
     assert [(c.rows_in, c.rows_out) for c in engine.counts] == [(0, 0)] * 3
 
 
@@ -233,7 +248,7 @@ def test_a_failure_leaves_no_rows_and_no_threads_behind(
     plan: list[Op | Fold], threads: int, tmp_path: Path
 ) -> None:
     engine = LocalEngine(tmp_path, threads=threads, batch_bytes=32)
-    with pytest.raises(UsageError, match="fails: RuntimeError: .*seven"):
+    with pytest.raises(UsageError, match=r"fails: RuntimeError: .*seven"):
         run(engine, [numbers(100)], plan)
     assert spills(tmp_path) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("tulu-data")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,15 +12,17 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
 from tests.mixtures.places import Place, preference_rows, rlvr_rows, sft_rows, turns
+from tulu_data.cli_tables import print_build
 from tulu_data.engine import sort
-from tulu_data.errors import PolicyError, RecipeError, RowError, SourceError, StoreError
+from tulu_data.errors import PolicyError, RecipeError, RowError, SourceError, StoreError, UsageError
 from tulu_data.mixtures import writer
 from tulu_data.mixtures.check import KEY
-from tulu_data.op import Context, Fold, Op, Registry, verdicts
+from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Registry, verdicts
 from tulu_data.progress import Progress, Task
 from tulu_data.record import OUTPUT, Kind, sort_keys
 
@@ -157,6 +160,36 @@ def test_building_again_reuses_the_version(mini: Place) -> None:
     assert [p.name for p in (mini.store / "mixtures" / "mini").iterdir()] == [first.name]
 
 
+def test_a_reused_version_of_another_recipe_is_told(mini: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    first = mini.build()
+    assert first.differs == mini.build().differs == ()
+    path = mini.root / "mixtures" / "mini.yaml"
+    path.write_text(path.read_text().replace("odc-by", "cc0-1.0") + "- {op: length, max_chars: 9999}\n")
+    again = mini.build()
+    assert again.reused
+    assert again.path == first.path
+    assert again.manifest == first.manifest
+    assert again.differs == ("recipe", "sources", "steps")
+    assert again.summary["differs"] == list(again.differs)
+    print_build(again)
+    assert (
+        f"the rows are those of {first.name}; its manifest, card and dropped rows are of the earlier recipe "
+        "(differs in: recipe, sources, steps); remove the folder to record this one\n"
+    ) in capsys.readouterr().out
+    shutil.rmtree(first.path)
+    assert mini.build().manifest["steps"][1]["op"] == "length"
+    print_build(mini.build())
+    assert "differs in" not in capsys.readouterr().out
+
+
+def test_other_libraries_or_another_time_are_no_other_recipe(mini: Place) -> None:
+    path = mini.build().path / "manifest.json"
+    told = json.loads(path.read_text())
+    told["libraries"]["pyarrow"] = "1.0"
+    path.write_text(json.dumps({**told, "built": "long ago"}))
+    assert mini.build().differs == ()
+
+
 def test_other_rows_make_another_version(mini: Place) -> None:
     first = mini.build()
     path = mini.root / "mixtures" / "mini.yaml"
@@ -291,6 +324,23 @@ def test_a_mixture_that_keeps_nothing_is_an_error_and_its_preview_shows_why(plac
     assert pq.read_table(built.path / "dropped" / "01-length.parquet").num_rows == 5
 
 
+def test_a_selection_of_no_row_is_told(place: Place) -> None:
+    rows = place.jsonl("a", sft_rows(50))
+    none, some = ({"name": name, "from": rows, "fraction": f} for name, f in [("a", 0.001), ("b", 0.1)])
+    place.recipe(sources=[none])
+    with pytest.raises(PolicyError) as caught:
+        place.build()
+    assert str(caught.value) == (
+        "the mixture mini keeps no row: the selection took 0 of 50 rows of source a. "
+        "Ask for a larger `fraction`"
+    )
+    place.recipe(sources=[none, some], steps=[{"op": "length", "max_chars": 1}])
+    with pytest.raises(
+        PolicyError, match=r"length:too_long 5, the selection took 0 of 50 rows of source a\. A preview"
+    ):
+        place.build()
+
+
 def test_rlvr_rows_keep_their_columns(place: Place) -> None:
     place.recipe(kind="rlvr", sources=[{"name": "a", "from": place.jsonl("a", rlvr_rows(4))}])
     assert data(place.build().path).schema == OUTPUT["rlvr"]
@@ -375,7 +425,7 @@ class Matches(Fold):
 
 
 class Decontaminate(Op):
-    """Stands for the true one: a fold named `matches`, and nothing rejected."""
+    """Stands for the true one: a fold named `matches`; rejects what it names."""
 
     name: ClassVar[str] = "decontaminate"
     suite: str
@@ -399,8 +449,24 @@ class Decontaminate(Op):
     def apply(self, batch: pa.Table, state: Any) -> pa.Table:
         return batch
 
+    def told(self, context: Context) -> dict[str, Any]:
+        assert set(context.artifacts) == {"matches"}
+        return {"matched": context.artifact("matches")["id"].to_pylist()}
 
-OWN = Registry({step.name: step for step in (Fail, Score, Matches, Decontaminate)})
+
+class DropMatches(Decontaminate):
+    """Rejects what the fold before it names."""
+
+    name: ClassVar[str] = "drop_matches"
+
+    def writes(self) -> pa.Schema:
+        return pa.schema([VERDICT_FIELD])
+
+    def apply(self, batch: pa.Table, state: Any) -> pa.Table:
+        return verdicts(batch, pc.is_in(batch["id"], state["id"].combine_chunks()), self.name)
+
+
+OWN = Registry({step.name: step for step in (Fail, Score, Matches, Decontaminate, DropMatches)})
 
 
 def with_steps(place: Place, *steps: str, **settings: Any) -> None:
@@ -408,14 +474,25 @@ def with_steps(place: Place, *steps: str, **settings: Any) -> None:
     place.recipe(sources=[source], steps=[{"op": step} for step in steps], **settings)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("planned"), KeyboardInterrupt(), StoreError("planned")])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (RuntimeError("planned"), UsageError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (StoreError("planned"), StoreError),
+    ],
+)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_build_that_fails_leaves_nothing(
-    place: Place, monkeypatch: pytest.MonkeyPatch, error: BaseException, threads: int
+    place: Place,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    told: type[BaseException],
+    threads: int,
 ) -> None:
     monkeypatch.setattr(Fail, "error", error)
     with_steps(place, "exact_dedup", "fail")
-    with pytest.raises(type(error)):
+    with pytest.raises(told):
         place.build(registry=OWN, threads=threads, batch_bytes=500)
     assert place.left_behind() == []
     assert not (place.store / "mixtures").exists()
@@ -493,6 +570,37 @@ def test_decontamination_runs_first_and_its_matches_are_kept(place: Place) -> No
     assert pq.read_table(built.path / "matches.parquet").num_rows == 2
     assert "matches.parquet" in built.manifest["files"]
     assert (built.path / "dropped" / "02-score.parquet").is_file()
+
+
+def test_the_evidence_of_every_decontamination_is_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = {"name": "a", "from": place.jsonl("a", sft_rows(60)), "license": "mit"}
+    steps = [{"op": "drop_matches", "suite": "one"}, {"op": "score"}, {"op": "decontaminate", "suite": "two"}]
+    place.recipe(sources=[source], steps=steps)
+    built = place.build(registry=OWN)
+    first, score, second = built.manifest["steps"]
+    assert first["dropped"] == {"drop_matches": 2}
+    assert not set(first["data"]["matched"]) & set(second["data"]["matched"])
+    assert "data" not in score
+    both = [*first["data"]["matched"], *second["data"]["matched"]]
+    assert pq.read_table(built.path / "matches.parquet")["id"].to_pylist() == both
+    assert built.manifest["files"]["matches.parquet"]["rows"] == 4
+    other = place.build(registry=OWN, store=place.root / "other", threads=1, batch_bytes=500)
+    assert hashes(other.path) == hashes(built.path)
+    monkeypatch.setattr(writer, "ROWS_PER_GROUP", 3)
+    groups = pq.read_metadata(place.build(registry=OWN, store=place.root / "groups").path / "matches.parquet")
+    assert [groups.row_group(i).num_rows for i in range(groups.num_row_groups)] == [3, 1]
+
+
+def test_two_searches_for_duplicates_each_reject_their_own(place: Place) -> None:
+    source = {"name": "a", "from": place.jsonl("a", sft_rows(60)), "license": "mit"}
+    place.recipe(sources=[source], steps=[{"op": "exact_dedup"}, {"op": "exact_dedup", "by": "prompt"}])
+    rows = sft_rows(60)
+    rows[7]["messages"][0] = rows[3]["messages"][0]  # another answer to one question
+    place.jsonl("a", rows)
+    built = place.build()
+    assert [sum(step["dropped"].values()) for step in built.manifest["steps"]] == [5, 1]
+    (again,) = pq.read_table(built.path / "dropped" / "02-exact_dedup.parquet").to_pylist()
+    assert again["upstream_id"] == "up7"
 
 
 def test_decontamination_runs_where_the_steps_place_it(place: Place) -> None:

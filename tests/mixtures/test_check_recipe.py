@@ -114,6 +114,54 @@ def test_a_count_above_what_parquet_tells_is_known_before_it_is_read(place: Plac
     )
 
 
+def test_a_count_above_a_small_file_is_known_before_it_is_built(place: Place) -> None:
+    sources = [
+        {"name": "few", "from": place.jsonl("few", sft_rows(5)), "license": "mit", "count": 6},
+        {"name": "many", "from": place.jsonl("many", sft_rows(201)), "license": "mit", "count": 202},
+        {"name": "both", "from": "data/*.jsonl.gz", "license": "mit", "count": 207},
+    ]
+    place.recipe(sources=sources)
+    (told,) = place.problems()
+    assert "line 4: source few: count 6 is above the 5 rows that exist. Ask for at most 5" in told
+    place.jsonl("many", sft_rows(3))
+    place.recipe(sources=[{**sources[2], "count": 9}])
+    (told,) = place.problems()
+    assert "source both: count 9 is above the 8 rows that exist" in told
+    place.recipe(sources=[{**sources[2], "count": 8}])
+    assert place.problems() == []
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_fraction_that_takes_no_row_is_a_warning(place: Place, form: str) -> None:
+    source = {"name": "a", "from": getattr(place, form)("a", sft_rows(50)), "license": "mit"}
+    place.recipe(sources=[{**source, "fraction": 0.001}])
+    (told,) = place.problems()
+    assert told.startswith(
+        "warning: mixtures/mini.yaml, line 4: source a: fraction 0.001 of the 50 rows that"
+    )
+    place.recipe(sources=[{**source, "fraction": 0.01}])  # half a row rounds up
+    assert place.problems() == []
+
+
+def test_an_unknown_shape_is_told_in_the_same_words_by_check_and_build(place: Place) -> None:
+    place.recipe(sources=[{"name": "a", "from": place.jsonl("a", [{"colour": "red"}]), "license": "mit"}])
+    (told,) = place.problems()
+    _, *adapters = told.splitlines()
+    assert len(adapters) > 3
+    assert all(line.startswith(" " * 6) and ": " in line for line in adapters)
+    with pytest.raises(RecipeError) as caught:
+        place.build()
+    assert told.removeprefix("error: ") in str(caught.value).replace(f"{place.root}/", "")
+
+
+def test_sources_of_another_store_are_found_there(mini: Place) -> None:
+    mini.build(store=mini.root / "elsewhere")
+    mini.recipe("second", sources=[{"name": "m", "from": "store:mixtures/mini@v1", "license": "mit"}])
+    (told,) = mini.problems("second")
+    assert "no version of the store is named 'mixtures/mini'" in told
+    assert mini.problems("second", store=mini.root / "elsewhere") == []
+
+
 def test_a_preview_asks_for_no_more_than_there_is(place: Place) -> None:
     source = {"name": "a", "from": place.parquet("a", sft_rows(5)), "license": "mit", "count": 6}
     place.recipe(sources=[source])

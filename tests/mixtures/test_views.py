@@ -96,9 +96,32 @@ def test_an_empty_store_has_only_the_list_of_versions(tmp_path: Path) -> None:
     assert query(connection, "SELECT * FROM versions") == []
 
 
-@pytest.mark.parametrize("file", ["lineage.parquet", "manifest.json"])
-def test_a_damaged_version_is_named(mini: Place, file: str) -> None:
-    path = mini.build().path / file
-    path.write_bytes(b"damaged")
-    with pytest.raises(StoreError, match=r"v1-[0-9a-f]{8}"):
-        connect(mini.store)
+@pytest.mark.parametrize(
+    ("file", "content", "lost"),
+    [
+        ("lineage.parquet", b"damaged", ["mini_lineage"]),
+        ("manifest.json", b"damaged", ["mini", "mini_lineage"]),
+        ("manifest.json", b"[]", ["mini", "mini_lineage"]),
+        ("manifest.json", None, ["mini", "mini_lineage"]),
+    ],
+)
+def test_a_damaged_version_is_named_and_the_others_work(
+    mini: Place, file: str, content: bytes | None, lost: list[str]
+) -> None:
+    first = mini.build()
+    path = mini.root / "mixtures" / "mini.yaml"
+    path.write_text(path.read_text().replace("count: 40", "count: 60"))
+    second = mini.build()
+    mini.build(limit=5)
+    (second.path / file).unlink()
+    if content is not None:
+        (second.path / file).write_bytes(content)
+    connection = connect(mini.store)
+    assert not set(lost) & set(views(connection))
+    assert query(connection, 'SELECT count(*) FROM "mini@v1"') == [(first.rows,)]
+    assert {"mini@v1_lineage", "mini@preview"} <= set(views(connection))
+    told = query(connection, "SELECT mixture, version, latest, problem FROM versions ORDER BY number")
+    assert told[0] == ("mini", first.name, False, None)
+    assert told[1][:3] == ("mini", second.name, True)
+    assert second.name in told[1][3]
+    assert told[2][3] is None

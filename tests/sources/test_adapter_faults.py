@@ -6,15 +6,26 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
+from tests.sources.files import write
 from tests.sources.shapes import ASK, HI, batch, skip, talk, turns
 from tulu_data.errors import RowError
-from tulu_data.sources import SetAside, SourceSpec, open_source
+from tulu_data.sources import BadRow, Batch, SetAside, SourceSpec, open_source
 from tulu_data.sources.adapters import adapt, adapt_row, detect, get
+from tulu_data.sources.adapters._turns import ROLE_OF
+from tulu_data.sources.batch import AS_JSON
 
 BAD_TURNS: list[tuple[str, Any, str, str, str]] = [
     ("messages", turns(("usr", "x")), "messages[0].role", "unknown role 'usr'", "nearest to user"),
+    (
+        "messages",
+        turns(("robot", "x")),
+        "messages[0].role",
+        "unknown role 'robot'",
+        "one of: " + ", ".join(ROLE_OF) + " (nearest to bot)",
+    ),
     ("messages", [*HI, *turns((None, "x"))], "messages[2].role", "unknown role None", "one of: system, user"),
     ("messages", turns(("user", None)), "messages[0].content", "the content is null, not text", "text"),
     ("messages", turns(("user", 5)), "messages[0].content", "the content is a number, not text", "text"),
@@ -144,6 +155,38 @@ def test_contents_of_mixed_types_are_judged_one_by_one(tmp_path: Path) -> None:
         (n, "messages[0].content") for n in (3, 4, 5, 6)
     ]
     assert ["number" in bad.rows[0].reason, "image_url" in bad.rows[1].reason] == [True, True]
+
+
+def set_aside(path: Path) -> list[BadRow]:
+    """The rows of a file that the adapter refuses."""
+    aside = SetAside()
+    for native in open_source(SourceSpec(from_=path.name), base=path.parent).batches(batch_bytes=200):
+        adapt(native, get("messages"), "sft", on_bad=aside)
+    return aside.rows
+
+
+@pytest.mark.parametrize("other", ["Hi", 5], ids=["one type", "mixed types"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.json"])
+def test_a_bad_row_is_shown_as_its_file_has_it(tmp_path: Path, name: str, other: Any) -> None:
+    good = json.dumps({"id": 1, "messages": HI})
+    bad = [
+        json.dumps({"messages": turns(("user", other), ("usr", "é"))}, ensure_ascii=False),
+        "{}",
+        '{"messages":  null}',
+    ]
+    lines = [good, bad[0], good, *bad[1:], *[good] * 20, bad[0]]
+    text = "[" + ",\n".join(lines) + "]" if name == "a.json" else "\n".join(lines)
+    assert [row.text for row in set_aside(write(tmp_path / name, text))] == [*bad, bad[0]]
+
+
+def test_json_text_is_shown_as_what_it_stands_for() -> None:
+    field = pa.field("messages", pa.string(), metadata=AS_JSON)
+    said = [json.dumps(turns(("usr", "x"))), None]
+    table = pa.table([pa.array(said)], schema=pa.schema([field]))
+    aside = SetAside()
+    adapt(Batch(table, pa.array([0, 1]), "x.parquet"), get("messages"), "sft", on_bad=aside)
+    shown = [json.loads(bad.text) for bad in aside.rows]
+    assert shown == [{"messages": turns(("usr", "x"))}, {"messages": None}]
 
 
 # -- roles and texts -------------------------------------------------------------------------------

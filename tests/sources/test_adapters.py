@@ -189,6 +189,24 @@ def test_a_rating_in_text_is_read_where_it_is_a_number_and_kept_as_it_is() -> No
     assert json.loads(found.rows["native"][1].as_py()) == {"chosen_rating": "N/A"}
 
 
-def test_a_native_prompt_that_says_something_else_is_kept() -> None:
-    row = {"prompt": "Greet me.", "chosen": HI, "rejected": talk("Hi", "No.")}
-    assert adapt_row("preference", row)["native"] == '{"prompt": "Greet me."}'
+ANSWERS: dict[str, dict[str, Any]] = {
+    "preference": {"chosen": HI, "rejected": talk("Hi", "No.")},
+    "hh": {"chosen": f"{ASK} Hello!", "rejected": f"{ASK} No."},
+}
+
+
+@pytest.mark.parametrize(("name", "row"), ANSWERS.items())
+def test_a_native_prompt_is_the_prompt_and_changes_no_turn(name: str, row: dict[str, Any]) -> None:
+    found = adapt_row(name, {"prompt": "Greet me.", **row})
+    assert found == {**adapt_row(name, row), "prompt": "Greet me."}
+    assert "native" not in found
+
+
+def test_only_a_prompt_that_is_null_or_no_text_is_taken_from_the_turns() -> None:
+    row = ANSWERS["preference"]
+    found, _ = skip("preference", [{"prompt": text, **row} for text in ("Greet me.", None, "")])
+    assert found.rows["prompt"].to_pylist() == ["Greet me.", "Hi", ""]
+    assert found.rows["native"].null_count == 3
+    alone, _ = skip("preference", [{"prompt": None, **row}])
+    turns_too, _ = skip("preference", [{"prompt": talk("Hey"), **row}])
+    assert alone.rows["prompt"].to_pylist() == turns_too.rows["prompt"].to_pylist() == ["Hi"]

@@ -127,8 +127,8 @@ class TestCutShort:
         (tmp_path / "a.parquet").write_bytes(data)
         assert message(tmp_path / "a.parquet").startswith("a.parquet: corrupt after row ")
 
-    def test_corrupt_or_wrongly_named(self, tmp_path: Path) -> None:
-        (tmp_path / "a.jsonl.gz").write_bytes(GOOD)
+    def test_bytes_that_tell_nothing_of_themselves(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl.gz").write_bytes(bytes(100))
         assert "the file is corrupt, or is not gzip as its name says" in message(tmp_path / "a.jsonl.gz")
 
 
@@ -261,8 +261,16 @@ class TestJson:
         aside = SetAside()
         assert rows(path, aside) == [{"a": 1}, {"a": 2}]
         assert [(bad.where.line, bad.where.row) for bad in aside.rows] == [(2, 1), (3, 2)]
-        with pytest.raises(RowError, match="line 2, row 1: the line holds a number"):
+        with pytest.raises(RowError, match="line 2, row 1: entry 1 of the list is a number; expected an obj"):
             rows(path)
+
+    def test_entries_are_counted_in_their_list(self, tmp_path: Path) -> None:
+        write(tmp_path / "a.json", '[{"a": 1}, {"a": 2}]')
+        write(tmp_path / "b.json", '{"rows": [{"a": 1}, null]}')
+        aside = SetAside()
+        found = open_source(SourceSpec(from_="*.json"), base=tmp_path).batches(on_bad=aside)
+        assert sum(batch.table.num_rows for batch in found) == 3
+        assert [(bad.where.row, bad.reason) for bad in aside.rows] == [(3, "entry 1 of the list is null")]
 
 
 class TestFinding:
@@ -288,6 +296,13 @@ class TestFinding:
             == "data/*.parquet: the glob matches no file; expected a pattern for what data holds: a.jsonl"
         )
         assert "the folder dat does not exist" in refused(tmp_path, "dat/*.jsonl")
+
+    def test_hidden_files_are_no_suggestion(self, tmp_path: Path) -> None:
+        for name in (".a.parquet.tmp", ".a.parquet", ".b.parquet"):
+            write(tmp_path / "data" / name, b"")
+        assert refused(tmp_path, "data/*.parquet").endswith("expected a pattern for what data holds: nothing")
+        assert refused(tmp_path, "data/a.parquet") == "data/a.parquet: the file does not exist"
+        assert refused(tmp_path, "data") == "data: this is a folder; expected a file or a glob"
 
     def test_an_unknown_extension_names_the_known(self, tmp_path: Path) -> None:
         write(tmp_path / "a.jsnl", GOOD)

@@ -338,6 +338,10 @@ def _repeats_a_role(turns: list[dict[str, str]]) -> bool:
 
 
 def test_the_prompt_of_a_published_pair_is_its_last_user_turn(train: Path) -> None:
-    """So the native `prompt` says nothing that ours does not, and none is kept in `native`."""
-    rows = load(train, "tulu3_samples/preference_sample.jsonl.gz").rows
-    assert not any("prompt" in json.loads(native) for native in rows["native"].to_pylist())
+    """So what is taken from the column is what would be taken from the turns."""
+    rows = load(train, "tulu3_samples/preference_sample.jsonl.gz").rows.to_pylist()
+    assert len(rows) == 100
+    assert all(
+        row["prompt"] == [t for t in row["chosen"] if t["role"] == "user"][-1]["content"] for row in rows
+    )
+    assert not any("prompt" in json.loads(row["native"]) for row in rows)

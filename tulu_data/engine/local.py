@@ -51,6 +51,8 @@ class LocalEngine:
     threads: int = 2
     batch_bytes: int = BATCH_BYTES
     counts: list[Count] = field(default_factory=list)
+    artifacts: list[tuple[str, Path]] = field(default_factory=list)
+    """What each fold of the plan found, in the plan's order: the fold's name, and its file in `scratch`."""
 
     def run(
         self,
@@ -59,24 +61,26 @@ class LocalEngine:
         context: Context,
         dropped: Dropped = lambda _t, _i: None,
     ) -> Iterator[pa.Table]:
-        """The rows that pass the whole plan, in their order. `counts` is complete when the stream ends.
+        """The rows that pass the whole plan, in their order.
 
-        Artifacts of folds are written to `scratch` as Parquet, by name, and stay there for the caller.
+        `counts` and `artifacts` are complete when the stream ends. Every fold's artifact is a Parquet file of
+        its own and stays there for the caller; of several folds with one name, operators see the latest.
         """
         self.counts = [Count(step.name) for step in plan]
-        artifacts = dict(context.artifacts)
+        self.artifacts = []
         stream: Iterable[pa.Table] = batches
         spills: list[Spill] = []
         try:
             for number, (ops, folds) in enumerate(_passes(plan)):
-                here = replace(context, artifacts=artifacts, threads=self.threads)
+                known = {**context.artifacts, **dict(self.artifacts)}
+                here = replace(context, artifacts=known, threads=self.threads)
                 results = self._pass(stream, ops, folds, here, dropped)
                 if not folds:
                     for result in results:
                         yield result.kept
                     break
                 spills.append(Spill(self.scratch / f"pass-{number}.arrow"))
-                artifacts |= self._fold(results, folds, spills[-1])
+                self._fold(results, folds, spills[-1])
                 for spent in spills[:-1]:
                     spent.delete()
                 stream = spills[-1].read()
@@ -88,12 +92,12 @@ class LocalEngine:
         self,
         stream: Iterable[pa.Table],
         ops: list[tuple[int, Op]],
-        folds: list[Fold],
+        folds: list[tuple[int, Fold]],
         context: Context,
         dropped: Dropped,
     ) -> Iterator[_Result]:
         ready = [(place, op, op.setup(context)) for place, op in ops]
-        folding = [(fold, fold.setup(context)) for fold in folds]
+        folding = [(fold, fold.setup(context)) for _, fold in folds]
 
         def work(batch: pa.Table) -> _Result:
             return _apply(batch, ready, folding)
@@ -107,29 +111,28 @@ class LocalEngine:
                 dropped(table, place)
             yield result
 
-    def _fold(self, results: Iterable[_Result], folds: list[Fold], spill: Spill) -> dict[str, Path]:
+    def _fold(self, results: Iterable[_Result], folds: list[tuple[int, Fold]], spill: Spill) -> None:
         partials: list[list[pa.Table]] = [[] for _ in folds]
         with spill:
             for result in results:
                 spill.write(result.kept)
                 for held, partial in zip(partials, result.partials, strict=True):
                     held.append(partial)
-        paths = {}
-        for fold, tables in zip(folds, partials, strict=True):
+        for (place, fold), tables in zip(folds, partials, strict=True):
             artifact = fold.finish(pa.concat_tables(tables) if tables else fold.nothing())
-            paths[fold.name] = self.scratch / f"{fold.name}.parquet"
-            with disk_errors(paths[fold.name]):
-                pq.write_table(artifact, paths[fold.name], compression="zstd")
-        return paths
+            path = self.scratch / f"{place:02}-{fold.name}.parquet"
+            with disk_errors(path):
+                pq.write_table(artifact, path, compression="zstd")
+            self.artifacts.append((fold.name, path))
 
 
-def _passes(plan: Sequence[Op | Fold]) -> Iterator[tuple[list[tuple[int, Op]], list[Fold]]]:
+def _passes(plan: Sequence[Op | Fold]) -> Iterator[tuple[list[tuple[int, Op]], list[tuple[int, Fold]]]]:
     """The plan cut behind each run of folds; the last pass has none."""
     ops: list[tuple[int, Op]] = []
-    folds: list[Fold] = []
+    folds: list[tuple[int, Fold]] = []
     for place, step in enumerate(plan):
         if isinstance(step, Fold):
-            folds.append(step)
+            folds.append((place, step))
             continue
         if folds:
             yield ops, folds

@@ -13,18 +13,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tulu_data.engine import BATCH_BYTES, LocalEngine
 from tulu_data.errors import PolicyError, RecipeError
 from tulu_data.mixtures.card import card
 from tulu_data.mixtures.check import Checked, Surroundings, checked, too_few
-from tulu_data.mixtures.manifest import Built, lock, manifest, rows_of_sources, source_locks, write_json
+from tulu_data.mixtures.manifest import (
+    Built,
+    differences,
+    lock,
+    manifest,
+    rows_of_sources,
+    source_locks,
+    write_json,
+)
 from tulu_data.mixtures.outcome import Dropped, Kept, Totals
 from tulu_data.mixtures.reading import Loaded, ReadingRules, chosen_rows, read_source
 from tulu_data.mixtures.recipe import Recipe
@@ -39,7 +48,7 @@ from tulu_data.workspace import Workspace
 BadRows = Literal["stop", "skip"]
 
 MATCHES = "matches"
-"""The fold whose artifact is kept as `matches.parquet`."""
+"""The folds whose artifacts are kept, one behind the other, as `matches.parquet`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,11 @@ class BuildResult:
     """Whether a version with these rows was there before; then it stands as it was."""
     manifest: dict[str, Any]
     summary: dict[str, Any]
-    """What happened to the rows of each source: `{mixture, version, path, reused, rows, sources: [{…}]}`."""
+    """What happened to the rows of each source:
+    `{mixture, version, path, reused, differs, rows, sources: [{…}]}`."""
+    differs: tuple[str, ...] = ()
+    """The parts of a reused version's manifest that this build's would tell otherwise, such as `steps`: the
+    rows are the same, but its manifest, card and dropped rows are those of an earlier recipe."""
 
 
 @dataclass(frozen=True)
@@ -163,11 +176,12 @@ def _make(run: _Run) -> Built:
     with Dropped(run.version / "dropped", run.found.steps) as dropped:
         kept.take(engine.run(_stream(run, loaded, chosen), plan, context, dropped))
     if not kept.rows and run.limit is None:
-        raise _nothing(run.recipe.name, dropped, sum(len(source.bad) for source in loaded))
+        raise _nothing(run.recipe.name, dropped, loaded, chosen)
     with run.progress.task("write", kept.rows, "rows") as task:
         logical = kept.write(run.version, task.advance)
-    if any(isinstance(op, Fold) and op.name == MATCHES for op in plan):
-        (run.scratch / f"{MATCHES}.parquet").rename(run.version / f"{MATCHES}.parquet")
+    found = [path for name, path in engine.artifacts if name == MATCHES]
+    if found:
+        _join(found, run.version / f"{MATCHES}.parquet")
     locks = source_locks(run.found.sources, run.around.store)
     if run.skip_bad:
         table = bad_rows_table((source.name, bad) for source in loaded for bad in source.bad)
@@ -185,17 +199,48 @@ def _make(run: _Run) -> Built:
         dropped=dropped.counts,
         logical_hash=logical,
         locks=locks,
+        step_data=_step_data(run, context, engine.artifacts),
     )
 
 
-def _nothing(name: str, dropped: Dropped, bad: int) -> PolicyError:
+def _join(artifacts: Sequence[Path], path: Path) -> None:
+    """The rows of all of them, in their order, in one file; a column that one lacks is null there."""
+    schema = pa.unify_schemas([pq.read_schema(artifact) for artifact in artifacts])
+    with GroupWriter(path, schema) as writer:
+        for artifact in artifacts:
+            with pq.ParquetFile(artifact) as file:
+                for batch in file.iter_batches():
+                    rows = pa.Table.from_batches([batch])
+                    writer.write(pa.concat_tables([schema.empty_table(), rows], promote_options="default"))
+
+
+def _step_data(run: _Run, context: Context, artifacts: Iterable[tuple[str, Path]]) -> list[dict[str, Any]]:
+    """What each step tells of its data, with the artifacts of its own folds before it."""
+    left = iter(artifacts)
+    told = []
+    for ready in run.found.steps:
+        own = dict(next(left) for op in ready.plan if isinstance(op, Fold))
+        told.append(ready.step.told(replace(context, artifacts=own)))
+    return told
+
+
+def _nothing(name: str, dropped: Dropped, loaded: Sequence[Loaded], chosen: Sequence[Chosen]) -> PolicyError:
     """A version without rows could not even be loaded."""
+    bad = sum(len(source.bad) for source in loaded)
     verdicts: Counter[str] = Counter({"could not be used": bad} if bad else {})
     for (_, verdict), count in dropped.counts.items():
         verdicts[verdict] += count
-    reasons = ", ".join(f"{verdict} {count:,}" for verdict, count in verdicts.most_common(5))
-    remedy = "A preview (`--limit 100`) keeps the dropped rows to look at"
-    return PolicyError(f"the mixture {name} keeps no row: {reasons}", remedy=remedy)
+    reasons = [f"{verdict} {count:,}" for verdict, count in verdicts.most_common(5)]
+    reasons += [
+        f"the selection took 0 of {len(of.taken):,} rows of source {of.source}"
+        for of in chosen
+        if len(of.taken) and not of.taken.any()
+    ]
+    look = "A preview (`--limit 100`) keeps the dropped rows to look at"
+    return PolicyError(
+        f"the mixture {name} keeps no row: {', '.join(reasons)}",
+        remedy=look if verdicts else "Ask for a larger `fraction`",
+    )
 
 
 def _read(run: _Run) -> list[Loaded]:
@@ -250,22 +295,21 @@ def _commit(run: _Run, built: Built) -> BuildResult:
 
     store, name = run.around.store, run.recipe.name
     if run.limit is not None:
-        path, reused = commit_preview(store, run.version, name, finish), False
-    else:
-        version, reused = commit(store, run.version, name, built.logical_hash, finish)
-        path = version.path
-    return _result(path, built, reused=reused)
+        return _result(commit_preview(store, run.version, name, finish), built)
+    version, reused = commit(store, run.version, name, built.logical_hash, finish)
+    differs = differences(version.manifest(), told) if reused else ()
+    return _result(version.path, built, reused=reused, differs=differs)
 
 
-def _result(path: Path, built: Built, *, reused: bool) -> BuildResult:
+def _result(path: Path, built: Built, *, reused: bool = False, differs: tuple[str, ...] = ()) -> BuildResult:
     told = read_manifest(path)
     head = {
         "mixture": told["mixture"],
         "version": told["version"],
         "path": str(path),
         "reused": reused,
+        "differs": list(differs),
         "rows": told["rows"],
     }
-    return BuildResult(
-        path, told["version"], told["rows"], reused, told, head | {"sources": rows_of_sources(built)}
-    )
+    summary = head | {"sources": rows_of_sources(built)}
+    return BuildResult(path, told["version"], told["rows"], reused, told, summary, differs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from tulu_data.decontam.check import suite_problems
 from tulu_data.document import read_document
 from tulu_data.errors import Problem, RecipeError, SourceError, TuluDataError, Where
 from tulu_data.mixtures.recipe import Recipe, SourceAt, StepAt, load_recipe
+from tulu_data.mixtures.select import target
 from tulu_data.mixtures.store import resolver
 from tulu_data.op import Context, Fold, Op, Registry, Step
 from tulu_data.progress import Progress
@@ -34,6 +35,8 @@ SAMPLE_ROWS = 200
 """Rows of a source that `check` looks at."""
 
 _SAMPLE_BYTES = 1 << 20
+_INDENT = "\n" + " " * 4
+"""Sets the further lines of a problem in under its first, in a list of problems too."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -44,6 +47,8 @@ class OpenSource:
     at: SourceAt
     source: Source
     adapter: Adapter
+    rows: int | None
+    """How many rows there are, where that is known before all are read."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,20 @@ def check(
     name: str,
     *,
     workspace: Workspace | None = None,
+    store: Path | None = None,
     mirror: Path | None = None,
     registry: Registry | None = None,
     progress: Progress | None = None,
 ) -> list[Problem]:
     """Every problem of the recipe or suite `name`, with its remedy: errors that stop a build, and warnings.
+
+    Args:
+        name: a recipe of `mixtures/` or a suite of `decontam/`, or a path to a YAML file.
+        workspace: where names are looked up; the current folder unless given.
+        store: where `store:` sources are found; `store/` in the workspace unless given.
+        mirror: a folder that stands in for the Hugging Face Hub.
+        registry: the operators that recipes can name.
+        progress: who is told how far the work is.
 
     Raises:
         UsageError: no recipe and no suite has that name.
@@ -98,7 +112,7 @@ def check(
     workspace = workspace or Workspace.here()
     if _names_suite(name, workspace):
         return suite_problems(name, workspace, mirror)
-    store = workspace.root / "store"
+    store = store or workspace.root / "store"
     around = Surroundings(workspace, store, mirror, registry or Registry(), progress or Progress())
     found = checked(name, around)
     return [*found.problems, *found.bad_rows]
@@ -136,9 +150,8 @@ def checked(name: str, around: Surroundings, *, whole: bool = True) -> Checked:
             found.problems += _told(error, at.where, f"source {at.entry.name}: ")
             continue
         found.sources.append(source)
-        rows = _rows(source.source) if whole else None
-        if rows is not None and rows < (at.entry.count or 0):
-            found.problems.append(too_few(at, rows))
+        if whole and source.rows is not None:
+            found.problems += _wrong_share(at, source.rows)
     return found
 
 
@@ -197,7 +210,7 @@ def _open(at: SourceAt, kind: Kind, around: Surroundings, found: Checked) -> Ope
         what = f"source {entry.name}: {entry.from_} moves: it is the latest version"
         problems.append(Problem(what, where, "Name the version, as in @v2, to pin it", "warning"))
     source = open_source(entry.spec(), base=at.base, mirror=around.mirror, store=resolver(around.store))
-    sample, bad = _sample(source)
+    sample, bad, read = _sample(source)
     adapter = _adapter(at, sample, kind)
     aside = SetAside(bad)
     adapted = adapt(sample, adapter, kind, license=entry.license, on_bad=aside)
@@ -209,15 +222,19 @@ def _open(at: SourceAt, kind: Kind, around: Surroundings, found: Checked) -> Ope
     if adapted.rows["license"].null_count:
         what = f"source {entry.name} has no licence"
         problems.append(Problem(what, where, "Add `license: …` with its SPDX identifier", "warning"))
-    return OpenSource(at, source, adapter)
+    return OpenSource(at, source, adapter, read if read is not None else _rows(source))
 
 
-def _sample(source: Source) -> tuple[Batch, list[BadRow]]:
-    """The first rows, and what is wrong with those among them that cannot be read."""
+def _sample(source: Source) -> tuple[Batch, list[BadRow], int | None]:
+    """The first rows, what is wrong with those among them that cannot be read, and how many rows there are.
+
+    The last is known where the whole source is no larger than a sample.
+    """
     aside = SetAside()
     batches = source.batches(on_bad=aside, batch_bytes=_SAMPLE_BYTES)
     try:
         batch = next((b for b in batches if b.table.num_rows), None)
+        rows = None if batch is None else _few(batch, batches, source)
     finally:
         close = getattr(batches, "close", None)  # a generator holds its file open until then
         if close:
@@ -228,13 +245,25 @@ def _sample(source: Source) -> tuple[Batch, list[BadRow]]:
                 f"no row can be read; the first fault: {aside.rows[0].reason}", where=aside.rows[0].where
             )
         raise SourceError("there are no rows", where=source.origin)
-    return head(batch, SAMPLE_ROWS), aside.rows
+    return head(batch, SAMPLE_ROWS), aside.rows, rows
+
+
+def _few(first: Batch, rest: Iterator[Batch], source: Source) -> int | None:
+    """How many rows there are, where they are few; nothing is fetched from the Hub to know that."""
+    rows: int = first.table.num_rows
+    size = first.table.nbytes
+    while isinstance(source, FileSource) and rows <= SAMPLE_ROWS and size <= _SAMPLE_BYTES:
+        batch = next(rest, None)
+        if batch is None:
+            return rows
+        rows, size = rows + batch.table.num_rows, size + batch.table.nbytes
+    return None
 
 
 def head(batch: Batch, rows: int) -> Batch:
     """The first rows of a batch."""
     lines = None if batch.lines is None else batch.lines.slice(0, rows)
-    return Batch(batch.table.slice(0, rows), batch.rows.slice(0, rows), batch.file, lines, batch.position)
+    return replace(batch, table=batch.table.slice(0, rows), rows=batch.rows.slice(0, rows), lines=lines)
 
 
 def _adapter(at: SourceAt, sample: Batch, kind: Kind) -> Adapter:
@@ -256,6 +285,16 @@ def too_few(at: SourceAt, rows: int) -> Problem:
     return Problem(what, str(at.where), f"Ask for at most {rows}, or leave `count` out to take them all")
 
 
+def _wrong_share(at: SourceAt, rows: int) -> Iterator[Problem]:
+    """What is wrong with the share that a recipe asks for of so many rows."""
+    entry = at.entry
+    if rows < (entry.count or 0):
+        yield too_few(at, rows)
+    elif rows and not target(rows, count=entry.count, fraction=entry.fraction):
+        what = f"source {entry.name}: fraction {entry.fraction} of the {rows:,} rows that exist takes none"
+        yield Problem(what, str(at.where), "Ask for more, or leave the source out", "warning")
+
+
 def _rows(source: Source) -> int | None:
     """How many rows there are, where files tell it without being read."""
     if not isinstance(source, FileSource) or any(f.path.suffix != ".parquet" for f in source.files):
@@ -271,5 +310,5 @@ def _told(error: TuluDataError, where: Where, about: str = "") -> Iterator[Probl
                 problem if problem.where else Problem(problem.what, str(where), problem.remedy, problem.level)
             )
         return
-    text = str(error).removeprefix(f"{where}: ")
+    text = str(error).removeprefix(f"{where}: ").replace("\n", _INDENT)
     yield Problem(f"{about}{text}", str(where))

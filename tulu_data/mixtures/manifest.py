@@ -35,6 +35,9 @@ BYTES_PER_TOKEN = 4
 """Bytes of UTF-8 text per token, for estimates: the usual rule of thumb for English text. An exact count
 needs a tokenizer, which a mixture does not choose."""
 
+_MADE_OF = ("kind", "seed", "layout", "recipe", "sources", "steps")
+"""The parts of a manifest that tell what the rows were made of: all but times, libraries and files' bytes."""
+
 
 @dataclass(frozen=True)
 class Built:
@@ -51,6 +54,8 @@ class Built:
     dropped: Counter[tuple[str, str]]
     logical_hash: str
     locks: dict[str, dict[str, Any]]
+    step_data: list[dict[str, Any]]
+    """What each step tells of the data that it brought along."""
 
 
 def manifest(built: Built, folder: Path) -> dict[str, Any]:
@@ -80,6 +85,12 @@ def manifest(built: Built, folder: Path) -> dict[str, Any]:
         },
         "built": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """The parts of two manifests that tell of different recipes, locks or operators, by their names."""
+    plain = json.loads(_json(now))
+    return tuple(part for part in _MADE_OF if earlier.get(part) != plain[part])
 
 
 def rows_of_sources(built: Built) -> list[dict[str, Any]]:
@@ -154,6 +165,7 @@ def _steps(built: Built) -> list[dict[str, Any]]:
     counts = iter(built.counts)
     return [
         _step(number, ready, [next(counts) for _ in ready.plan], built)
+        | ({"data": built.step_data[number - 1]} if built.step_data[number - 1] else {})
         for number, ready in enumerate(built.found.steps, 1)
     ]
 
@@ -190,4 +202,8 @@ def _files(folder: Path) -> dict[str, dict[str, Any]]:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """JSON that a person can read."""
-    path.write_text(json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
+    path.write_text(_json(data) + "\n", encoding="utf-8")
+
+
+def _json(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False, default=str)

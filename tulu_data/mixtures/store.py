@@ -65,8 +65,8 @@ class Version:
 def read_manifest(path: Path) -> dict[str, Any]:
     """The manifest of a version or preview."""
     try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
-    except (OSError, ValueError) as error:
+        manifest: dict[str, Any] = {**json.loads((path / MANIFEST).read_bytes())}
+    except (OSError, ValueError, TypeError) as error:
         remedy = "Remove the folder and build again"
         raise StoreError("the manifest cannot be read", where=str(path / MANIFEST), remedy=remedy) from error
     return manifest

@@ -1,13 +1,15 @@
 """`connect`: the store as DuckDB views.
 
     versions               one row per version and preview: mixture, version, number, kind, rows, built,
-                           latest, path
+                           latest, path, problem
     "NAME"                 the rows of the latest version of mixture NAME
     "NAME_dropped"         its rejected rows, with their verdicts
     "NAME_lineage"         where its rows came from, by id
     "NAME_matches"         what decontamination found, where the recipe decontaminates
     "NAME@v3", "NAME@v3_dropped", …        the same of version 3
     "NAME@preview", "NAME@preview_dropped", …   the same of the last build with a limit
+
+What cannot be read has no view: its row in `versions` tells the `problem`, and the rest of the store works.
 
 A mixture in a folder has its folder in the name: `"tulu2/sft"`. The views read the Parquet files where they
 lie; nothing is copied.
@@ -37,6 +39,7 @@ _VERSIONS = pa.schema(
         ("built", pa.string()),
         ("latest", pa.bool_()),
         ("path", pa.string()),
+        ("problem", pa.string()),
     ]
 )
 
@@ -45,9 +48,9 @@ _VERSIONS = pa.schema(
 class _Folder:
     """A version or preview, and the names that its views begin with."""
 
+    mixture: str
     path: Path
     names: tuple[str, ...]
-    manifest: dict[str, Any]
     number: int | None
     latest: bool
 
@@ -59,7 +62,7 @@ def connect(store: Path | str | None = None) -> duckdb.DuckDBPyConnection:
         store: the store; `store/` in the current folder unless given.
 
     Raises:
-        StoreError: there is no store, or a version in it cannot be read.
+        StoreError: there is no store.
     """
     store = Path(store or "store").resolve()
     if not store.is_dir():
@@ -67,11 +70,7 @@ def connect(store: Path | str | None = None) -> duckdb.DuckDBPyConnection:
             "there is no store", where=str(store), remedy="`tulu-data build-mixture NAME` makes one"
         )
     connection = duckdb.connect(":memory:")
-    folders = list(_folders(store))
-    for folder in folders:
-        for name in folder.names:
-            _create_views(connection, name, folder.path)
-    _create_versions(connection, folders)
+    _create_versions(connection, [_row(folder, connection) for folder in _folders(store)])
     return connection
 
 
@@ -81,10 +80,31 @@ def _folders(store: Path) -> Iterator[_Folder]:
         for version in known:
             latest = version is known[-1]
             names = (f"{mixture}@v{version.number}", *((mixture,) if latest else ()))
-            yield _Folder(version.path, names, version.manifest(), version.number, latest)
+            yield _Folder(mixture, version.path, names, version.number, latest)
     for mixture in previews(store):
         path = store / PREVIEWS / mixture
-        yield _Folder(path, (f"{mixture}@preview",), read_manifest(path), None, latest=False)
+        yield _Folder(mixture, path, (f"{mixture}@preview",), None, latest=False)
+
+
+def _row(folder: _Folder, connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """Creates the views of a version, and tells it as a row of `versions`."""
+    told: dict[str, Any] = {}
+    problem = None
+    try:
+        told = read_manifest(folder.path)
+        for name in folder.names:
+            _create_views(connection, name, folder.path)
+    except StoreError as error:
+        problem = str(error)
+    return {
+        "mixture": folder.mixture,
+        "version": folder.path.name if folder.number is not None else "preview",
+        "number": folder.number,
+        **{key: told.get(key) for key in ("kind", "rows", "built")},
+        "latest": folder.latest,
+        "path": str(folder.path),
+        "problem": problem,
+    }
 
 
 def _create_views(connection: duckdb.DuckDBPyConnection, name: str, folder: Path) -> None:
@@ -111,16 +131,7 @@ def _create_views(connection: duckdb.DuckDBPyConnection, name: str, folder: Path
             ) from error
 
 
-def _create_versions(connection: duckdb.DuckDBPyConnection, folders: Sequence[_Folder]) -> None:
-    rows = [
-        {
-            **{key: folder.manifest[key] for key in ("mixture", "version", "kind", "rows", "built")},
-            "number": folder.number,
-            "latest": folder.latest,
-            "path": str(folder.path),
-        }
-        for folder in folders
-    ]
+def _create_versions(connection: duckdb.DuckDBPyConnection, rows: list[dict[str, Any]]) -> None:
     connection.register("_versions", pa.Table.from_pylist(rows, schema=_VERSIONS))
     connection.execute("CREATE TABLE versions AS SELECT * FROM _versions").fetchall()
     connection.unregister("_versions")

@@ -13,6 +13,9 @@ AS_JSON = {b"tulu_data": b"json"}
 """The metadata of a field whose values are given as JSON text, because no Arrow type holds what they mix."""
 
 
+RowText = Callable[[int], str]
+
+
 @dataclass(frozen=True)
 class Batch:
     """Native rows of one file, whole and in reading order.
@@ -27,6 +30,8 @@ class Batch:
     file: str
     lines: pa.Array | None = None
     position: int = 0
+    texts: RowText | None = None
+    """Where the file is JSON: from the index of a row to its text as it stands there."""
 
     def where(self, index: int, column: str | None = None) -> Where:
         """The place of the row at `index` of this batch."""

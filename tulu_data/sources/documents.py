@@ -42,7 +42,7 @@ def read_json(file: DataFile, reading: Reading, records: str | None) -> Iterator
     del data, head
     found = _choose(document, records)
     document.finish()
-    lines = JsonLines(file.shown, reading, found.same)
+    lines = JsonLines(file.shown, reading, found.same, is_list=True)
     for block in found.blocks(document, position):
         yield from lines.read(block)
 

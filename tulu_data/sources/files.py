@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tulu_data.errors import SourceError, Where, nearest
 from tulu_data.sources.batch import Batch, OnBad, stop
+from tulu_data.sources.naming import check_name, first_bytes
 from tulu_data.sources.source import BATCH_BYTES, FileLock, Source, SourceLock, SourceSpec
 from tulu_data.sources.streams import COMPRESSIONS, DataFile, readable
 from tulu_data.sources.tables import Reading
@@ -60,7 +61,8 @@ def open_files(spec: SourceSpec, base: Path) -> FileSource:
     """The file, or the files of the glob, that `spec.from_` names.
 
     Raises:
-        SourceError: there is none, it is a folder, it may not be read, or its format is not known.
+        SourceError: there is none, it is a folder, it may not be read, its format is not known, or its first
+            bytes are not what its name says.
     """
     written = spec.from_
     path = base / Path(written).expanduser()
@@ -83,7 +85,7 @@ def open_paths(spec: SourceSpec, paths: Sequence[Path], shown: Sequence[str] | N
 
 
 def check(file: DataFile, spec: SourceSpec) -> None:
-    """Refuse a file that is missing, may not be read, or has no known format, and keys that do not fit it."""
+    """Refuse a file that is missing, unreadable, misnamed or of no known format, and keys that misfit."""
     where = Where(file.shown)
     if not _is_file(file.path, file.shown):
         raise _missing(file)
@@ -99,8 +101,9 @@ def check(file: DataFile, spec: SourceSpec) -> None:
         raise SourceError(f"`columns:` is for csv and tsv files, not for {file.format}", where=where)
     if spec.records is not None and file.format != ".json":
         raise SourceError(f"`records:` is for .json files, not for {file.format}", where=where)
-    with readable(file), file.path.open("rb"):
-        pass
+    with readable(file):
+        head = first_bytes(file.path)
+    check_name(file, head)
 
 
 def _read(file: DataFile, reading: Reading, spec: SourceSpec) -> Iterator[Batch]:
@@ -177,7 +180,7 @@ def _missing(file: DataFile) -> SourceError:
             f"the file does not exist, nor does its folder {Path(file.shown).parent}", where=where
         )
     with readable(DataFile(folder, Path(file.shown).parent.as_posix())):
-        names = [path.name for path in folder.iterdir()]
+        names = [path.name for path in _visible(folder)]
     near = nearest(file.path.name, names)
     shown = (Path(file.shown).parent / near).as_posix() if near else None
     return SourceError("the file does not exist", where=where, nearest=shown)
@@ -185,7 +188,7 @@ def _missing(file: DataFile) -> SourceError:
 
 def _is_folder(written: str, path: Path) -> SourceError:
     with readable(DataFile(path, written)):
-        files = [DataFile(found, found.name) for found in sorted(path.iterdir()) if found.is_file()]
+        files = [DataFile(found, found.name) for found in _visible(path) if found.is_file()]
     endings = [
         file.path.name[file.path.name.lower().find(file.format) :] for file in files if file.format in FORMATS
     ]
@@ -193,8 +196,13 @@ def _is_folder(written: str, path: Path) -> SourceError:
     return SourceError("this is a folder", where=Where(written), expected="a file or a glob", nearest=pattern)
 
 
+def _visible(folder: Path) -> list[Path]:
+    """What a folder holds, by name; neither a glob nor a reader means its hidden and temporary files."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+
+
 def _listing(folder: Path) -> str:
-    names = sorted(path.name for path in folder.iterdir())
+    names = [path.name for path in _visible(folder)]
     return (
         ", ".join(names[:8]) + (f", … ({len(names)} in all)" if len(names) > 8 else "")
         if names

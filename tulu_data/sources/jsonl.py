@@ -54,8 +54,12 @@ class JsonLines:
     block on it is given as JSON text, its field marked `AS_JSON`.
     """
 
-    def __init__(self, shown: str, reading: Reading, same: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, shown: str, reading: Reading, same: Mapping[str, Any] | None = None, *, is_list: bool = False
+    ) -> None:
+        """`same` are constants of every row; with `is_list` the lines are the entries of a JSON list."""
         self.begun = False
+        self._is_list, self._first = is_list, reading.rows
         self._shown, self._reading = shown, reading
         self._same = dict(same or {})
         self._kinds: dict[str, tuple[str, int]] = {}
@@ -68,15 +72,20 @@ class JsonLines:
     def read(self, block: Block) -> Iterator[Batch]:
         """The batches of one block."""
         self.begun = True
-        rows, lines = self._reading.rows + np.arange(len(block.lines)), block.lines
-        self._reading.rows += len(lines)
-        table = self._fast(block)
+        rows = self._reading.rows + np.arange(len(block.lines))
+        self._reading.rows += len(rows)
+        kept, table = np.arange(len(rows)), self._fast(block)
         if table is None:
             kept, table = self._careful(block, rows)
-            rows, lines = rows[kept], lines[kept]
-        table = self._remember(table, lines)
+        lines = block.lines[kept]
+        table = constants(self._same, self._remember(table, lines))
         yield from self._reading.batches(
-            constants(self._same, table), rows, self._shown, lines, block.position
+            table,
+            rows[kept],
+            self._shown,
+            lines,
+            block.position,
+            lambda index: block.line(int(kept[index])).decode(),
         )
 
     def _fast(self, block: Block) -> pa.Table | None:
@@ -143,6 +152,8 @@ class JsonLines:
     def _object(self, line: bytes, where: Where) -> dict[str, Any] | None:
         try:
             found = _decode(line)
+            if not isinstance(found, dict):
+                raise self._no_object(found, where)
             kinds = {column: kind_of(value) for column, value in found.items() if value is not None}
             for column, kind in kinds.items():
                 self._check(column, kind)
@@ -154,6 +165,13 @@ class JsonLines:
         for column, kind in kinds.items():
             self._kinds.setdefault(column, (kind, where.line or 0))
         return found
+
+    def _no_object(self, found: Any, where: Where) -> _BadLineError:
+        kind = "null" if found is None else NAMED[kind_of(found)]
+        if self._is_list:
+            entry = (where.row or 0) - self._first
+            return _BadLineError(f"entry {entry} of the list is {kind}", expected="an object")
+        return _BadLineError(f"the line holds {kind}", expected=_EXPECTED)
 
     def _check(self, column: str, kind: str) -> None:
         known, first = self._kinds.get(column, (kind, 0))
@@ -192,8 +210,8 @@ class _BadLineError(Exception):
         self.field, self.expected = field, expected
 
 
-def _decode(line: bytes) -> dict[str, Any]:
-    """The object that a line holds."""
+def _decode(line: bytes) -> Any:
+    """The value that a line holds."""
     if b"\0" in line:
         place = line.index(b"\0") + 1
         raise _BadLineError(f"a NUL byte, at byte {place} of the line", expected="text in UTF-8")
@@ -215,9 +233,6 @@ def _decode(line: bytes) -> dict[str, Any]:
         raise _BadLineError("JSON that is nested too deep", expected=f"{DEEPEST} levels at most") from None
     if may_be_deep(line) and is_deep(found):
         raise _BadLineError("JSON that is nested too deep", expected=f"{DEEPEST} levels at most")
-    if not isinstance(found, dict):
-        kind = "null" if found is None else NAMED[kind_of(found)]
-        raise _BadLineError(f"the line holds {kind}", expected=_EXPECTED)
     return found
 
 

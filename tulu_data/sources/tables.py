@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tulu_data.errors import Where
-from tulu_data.sources.batch import BadRow, Batch, OnBad
+from tulu_data.sources.batch import BadRow, Batch, OnBad, RowText
 
 Numbers = npt.NDArray[np.int64]
 
@@ -35,7 +35,13 @@ class Reading:
         self.on_bad(BadRow(where, reason, expected, text[:EXCERPT]))
 
     def batches(
-        self, table: pa.Table, rows: Numbers, file: str, lines: Numbers | None = None, position: int = 0
+        self,
+        table: pa.Table,
+        rows: Numbers,
+        file: str,
+        lines: Numbers | None = None,
+        position: int = 0,
+        texts: RowText | None = None,
     ) -> Iterator[Batch]:
         """`table` in slices of about `batch_bytes`; `position` counts within its file."""
         step = max(1, table.num_rows // max(1, -(-table.nbytes // self.batch_bytes)))
@@ -43,8 +49,17 @@ class Reading:
             part = slice(start, start + step)
             numbers = pa.array(lines[part]) if lines is not None else None
             yield Batch(
-                table.slice(start, step), pa.array(rows[part]), file, numbers, position=self.done + position
+                table.slice(start, step),
+                pa.array(rows[part]),
+                file,
+                numbers,
+                self.done + position,
+                _behind(texts, start),
             )
+
+
+def _behind(texts: RowText | None, start: int) -> RowText | None:
+    return None if texts is None else lambda index: texts(start + index)
 
 
 def plain(table: pa.Table) -> pa.Table:

@@ -16,6 +16,7 @@ from tulu_data.record import Kind
 from tulu_data.sources.adapters._arrow import is_text, one_chunk, texts
 from tulu_data.sources.adapters._mixed import unmix
 from tulu_data.sources.batch import BadRow, Batch
+from tulu_data.sources.json_text import is_json_text
 
 ROW_TEXT = 300
 """Characters of a bad row that a report shows: enough to know it by."""
@@ -112,9 +113,17 @@ class Rows:
     def bad(self, index: int, reason: str, field: str, expected: str | None = None) -> None:
         """Report that the row at `index` cannot be used; a row's first fault stands."""
         if index not in self._bad:
-            row = self.batch.table.slice(index, 1).to_pylist()[0]
-            text = json.dumps(row, ensure_ascii=False, default=str)[:ROW_TEXT]
+            text = self._row_text(index)[:ROW_TEXT]
             self._bad[index] = BadRow(self.batch.where(index, field), reason, expected, text)
+
+    def _row_text(self, index: int) -> str:
+        """The row as its file has it; as JSON where that is not text."""
+        if self.batch.texts is not None:
+            return self.batch.texts(index)
+        part = self.batch.table.slice(index, 1)
+        row = part.to_pylist()[0]
+        marked = [f.name for f in part.schema if is_json_text(f) and row[f.name] is not None]
+        return json.dumps(row | {n: json.loads(row[n]) for n in marked}, ensure_ascii=False, default=str)
 
     @property
     def bad_rows(self) -> Sequence[tuple[int, BadRow]]:

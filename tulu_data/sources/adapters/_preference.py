@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from tulu_data.sources.adapters._arrow import is_number, is_text, last_user, pick, shared_turns, texts
 from tulu_data.sources.adapters._base import Rows
+from tulu_data.sources.json_text import is_json_text
 
 SIDES = ("chosen", "rejected")
 
@@ -18,27 +19,26 @@ SIDES = ("chosen", "rejected")
 def pair(rows: Rows, chosen: pa.Array, rejected: pa.Array) -> Mapping[str, pa.Array]:
     """The columns of a pair of whole conversations.
 
-    The prompt is the last user turn among the turns that both share; whatever follows it belongs to the
-    answers. So a pair whose turns part early stays usable, with a shorter prompt. A pair that shares no user
-    turn is bad.
+    The prompt is the text of a native `prompt` column. Where there is none, or it is null, it is the last
+    user turn among the turns that both share; whatever follows that belongs to the answers, so a pair whose
+    turns part early stays usable, with a shorter prompt. A pair that shares no user turn is bad all the same.
     """
     place = last_user(chosen, limit=shared_turns(chosen, rejected))
     for index in np.flatnonzero(place < 0):
         rows.bad(
             int(index), "chosen and rejected share no user turn", "rejected", "two answers to one prompt"
         )
-    prompt = pick(chosen, place)
-    _account_for_prompt(rows, prompt)
+    prompt, native = pick(chosen, place), _native_prompt(rows)
+    if native is not None:
+        prompt = pc.coalesce(native, prompt)
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected, **judgements(rows)}
 
 
-def _account_for_prompt(rows: Rows, prompt: pa.Array) -> None:
-    """Keep a native prompt in `native` only where it says something else than ours."""
-    native = rows.optional("prompt") if "prompt" not in rows.used else None
-    if native is not None:
-        rows.notes["prompt"] = pc.if_else(
-            pc.fill_null(pc.equal(native, prompt), fill_value=False), None, native
-        )
+def _native_prompt(rows: Rows) -> pa.Array | None:
+    """The texts of the `prompt` column; None where it holds something else, such as turns."""
+    if "prompt" not in rows.table.column_names or is_json_text(rows.table.schema.field("prompt")):
+        return None
+    return rows.optional("prompt")
 
 
 def judgements(rows: Rows) -> dict[str, pa.Array]:

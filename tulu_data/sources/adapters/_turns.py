@@ -176,11 +176,21 @@ def _refuse(
         field = f"{column}[{place - offsets[row]}].{key}"
         value = flat[int(place)][key].as_py() if flat[int(place)].is_valid else None
         if key == names[0]:
-            like = nearest(value.strip().lower(), ROLE_OF) if isinstance(value, str) else None
-            hint = f" (nearest to {like})" if like else ""
-            rows.bad(row, f"unknown role {value!r}", field, f"one of: {', '.join(ROLES)}{hint}")
+            rows.bad(row, f"unknown role {value!r}", field, _known_roles(value))
         else:
             rows.bad(row, f"the content is {_what(value)}, not text", field, "text, or a list of text parts")
+
+
+def _known_roles(value: Any) -> str:
+    """The roles and the nearest; all their other names too where the nearest is one of those.
+
+    >>> _known_roles("usr")
+    'one of: system, user, assistant, tool (nearest to user)'
+    """
+    like = nearest(value.strip().lower(), ROLE_OF) if isinstance(value, str) else None
+    if like is None:
+        return f"one of: {', '.join(ROLES)}"
+    return f"one of: {', '.join(ROLES if like in ROLES else ROLE_OF)} (nearest to {like})"
 
 
 def _what(content: Any) -> str:

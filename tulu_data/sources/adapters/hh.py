@@ -22,7 +22,8 @@ ROLE_OF = {"Human": "user", "Assistant": "assistant"}
 class HH(Adapter):
     r"""A chosen and a rejected transcript that begin with the same turns (Anthropic's hh-rlhf).
 
-    Uses `chosen` and `rejected`: texts cut at `\n\nHuman: ` and `\n\nAssistant: `.
+    Uses `chosen` and `rejected`: texts cut at `\n\nHuman: ` and `\n\nAssistant: `. A `prompt` column of text
+    is the row's prompt, as it stands; without it that is the last user turn that both share.
 
     >>> from tulu_data.sources.adapters import adapt_row
     >>> ask = "\n\nHuman: Hi\n\nAssistant:"

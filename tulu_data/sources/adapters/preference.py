@@ -23,6 +23,7 @@ class Preference(Adapter):
 
     Uses `chosen` and `rejected`: lists of turns, or one turn each (role and content, or from and value).
     Where they begin with the answer, the turns before it are in `conversations`, `messages` or `prompt`.
+    A `prompt` that is text is the row's prompt; without it that is the last user turn that both share.
     Ratings and models are known by their many names (`chosen_rating`, `score_chosen`, `chosen-model`, …).
 
     >>> from tulu_data.sources.adapters import adapt_row

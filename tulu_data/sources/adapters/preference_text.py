@@ -21,7 +21,7 @@ class PreferenceText(Adapter):
     """A prompt and two answers, all plain text (Intel's Orca pairs, CoCoNot).
 
     Uses `prompt`, `question`, `instruction` (with `input`) or `input`, `chosen`, `rejected`, `system`,
-    ratings and models.
+    ratings and models. What is asked, under whichever name, is the row's prompt and the user's turn.
 
     >>> from tulu_data.sources.adapters import adapt_row
     >>> adapt_row("preference_text", {"question": "2 + 2?", "chosen": "4", "rejected": "5"})
