@@ -312,7 +312,11 @@ FILES: dict[str, tuple[str, bytes | None, str]] = {
         PACKED[: len(PACKED) // 2],
         "the file is cut short: its compressed data",
     ),
-    "gzip in name alone": ("a.jsonl.gz", GOOD, "the file is corrupt, or is not gzip as its name says"),
+    "gzip in name alone": (
+        "a.jsonl.gz",
+        GOOD,
+        "the bytes are plain text, but the name says gzip of .jsonl; expected the name a.jsonl",
+    ),
     "an empty file": ("a.jsonl", b"", "the file is empty"),
     "an empty gzip": ("a.jsonl.gz", gzip.compress(b""), "the file is empty"),
     "blank lines": ("a.jsonl", b"\n \n", "the file is empty"),
@@ -404,7 +408,7 @@ def test_a_suite_that_cannot_be_used(desk: Desk, suite: str, said: str) -> None:
 
 
 EVALS = {
-    "gzip bytes": (PACKED, "a NUL byte"),
+    "gzip bytes": (PACKED, "the bytes are gzip of text, but the name says plain .jsonl"),
     "an empty file": (b"", "the file is empty"),
     "no JSON": (b"{\n", "line 1, row 0: invalid JSON"),
     "no text": (line({"question": None}), "field 'question' is empty in every row"),
