@@ -12,6 +12,7 @@ from tulu_data.decontam.kernels.grams import (
     END_BITS,
     PRIME,
     SHORT_BITS,
+    SINGLE_BITS,
     SIZES,
     Grams,
     cut_all,
@@ -22,6 +23,7 @@ from tulu_data.decontam.kernels.grams import (
     gram_keys,
     one_gram_each,
     set_bit,
+    single_bit,
 )
 from tulu_data.decontam.kernels.judging import Fields, judge, probe_grams
 from tulu_data.decontam.kernels.scanning import scan
@@ -32,6 +34,7 @@ __all__ = [
     "END_BITS",
     "PRIME",
     "SHORT_BITS",
+    "SINGLE_BITS",
     "SIZES",
     "Fields",
     "Grams",
@@ -46,6 +49,7 @@ __all__ = [
     "probe_grams",
     "scan",
     "set_bit",
+    "single_bit",
 ]
 
 keep_true(

@@ -14,6 +14,8 @@ PRIME = np.uint64(0x9FB21C651E98DF25)
 """Odd base of the rolling hash: an n-gram's is the sum of its tokens' hashes times falling powers of it."""
 END_BITS = 1 << 18
 """32 kB, for the first-level cache: a suite has some thousand grams shorter than n."""
+SINGLE_BITS = 1 << 12
+"""512 bytes: hardly any field is a single token, and this is asked for every token."""
 SIZES = 1 << 16
 SHORT_BITS = 1 << 18
 SHORT_SHIFT = np.uint64(64 - 18)
@@ -38,7 +40,7 @@ class Grams(NamedTuple):
     filter_shift: int
     # Shorter grams: how they end, and a filter of their own.
     ends: np.ndarray  # uint64 [END_BITS / 64]: a bit for the last two tokens, of grams of two and more
-    singles: np.ndarray  # uint64 [END_BITS / 64]: a bit for each gram of one token
+    singles: np.ndarray  # uint64 [SINGLE_BITS / 64]: a bit for each gram of one token
     sizes: (
         np.ndarray
     )  # uint64 [SIZES]: by the last three tokens, the lengths of the grams that end so, as a mask
@@ -59,8 +61,14 @@ def key_of(hash_, size, n):
 
 @njit(nogil=True, cache=True)
 def end_bit(second, last):
-    """Which of END_BITS bits stands for the last two tokens of a gram (0 before the only one)."""
+    """Which of END_BITS bits stands for the last two tokens of a gram."""
     return (second * MIX + last) >> np.uint64(46)
+
+
+@njit(nogil=True, cache=True)
+def single_bit(token):
+    """Which of SINGLE_BITS bits stands for a gram of one token."""
+    return token >> np.uint64(52)
 
 
 @njit(nogil=True, cache=True)

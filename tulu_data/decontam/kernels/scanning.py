@@ -14,6 +14,7 @@ from tulu_data.decontam.kernels.grams import (
     end_slot,
     grown,
     key_of,
+    single_bit,
     two_bits,
 )
 from tulu_data.text._kernels import NEEDS_PYTHON, NEEDS_ROOM, enough_room, locate, longest, make_room
@@ -110,14 +111,13 @@ def _long_candidates(hashes, tokens, n, stride, sample, sample_shift, filter_, s
 def _short_candidates(hashes, tokens, last_two, singles, any_single, places):
     """The places whose last two tokens (or last one) may end a gram shorter than n."""
     count = 0
-    none = np.uint64(0)
-    before = none
+    before = np.uint64(0)
     for i in range(tokens):
         token = hashes[i]
         places[count] = i
         ending = bit_of(last_two, end_bit(before, token))
         if any_single:
-            ending |= bit_of(singles, end_bit(none, token))
+            ending |= bit_of(singles, single_bit(token))
         count += np.int64(ending)
         before = token
     return count
