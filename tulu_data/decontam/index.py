@@ -231,14 +231,15 @@ def _filters_and_table(
 def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, ...]:
     """How `scan` knows where a gram shorter than n ends: (ends, singles, sizes) of `Grams`."""
     ends, singles = (np.zeros(bits // 64, np.uint64) for bits in (kernels.END_BITS, kernels.SINGLE_BITS))
-    sizes = np.zeros(kernels.SIZES, np.uint64)
+    # As narrow as the lengths allow: for n-grams of 8 tokens 64 kB, which stay in the cache.
+    sizes = np.zeros(kernels.SIZES, np.uint8 if n <= 8 else np.uint64)
     for start, size in zip(first[length < n].tolist(), length[length < n].tolist(), strict=True):
         third, second, last = [np.uint64(0), np.uint64(0), *cut.hashes[start : start + size]][-3:]
         if size > 1:
             kernels.set_bit(ends, kernels.end_bit(second, last))
         else:
             kernels.set_bit(singles, kernels.single_bit(last))
-        sizes[kernels.end_slot(third, second, last)] |= np.uint64(1 << size)
+        sizes[kernels.end_slot(third, second, last)] |= sizes.dtype.type(1 << size)
     return ends, singles, sizes
 
 

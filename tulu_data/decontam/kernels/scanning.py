@@ -198,7 +198,7 @@ def scan(data, offsets, wanted, prepared, tables, grams):
             last = places[c]
             third = hashes[last - 2] if last > 1 else np.uint64(0)
             second = hashes[last - 1] if last else np.uint64(0)
-            possible = always | sizes[end_slot(third, second, hashes[last])]
+            possible = always | np.uint64(sizes[end_slot(third, second, hashes[last])])
             part = np.uint64(0)
             size = 0
             while possible >> np.uint64(size + 1) and size <= last:
