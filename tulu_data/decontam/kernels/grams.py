@@ -43,7 +43,7 @@ class Grams(NamedTuple):
     singles: np.ndarray  # uint64 [SINGLE_BITS / 64]: a bit for each gram of one token
     sizes: (
         np.ndarray
-    )  # uint64 [SIZES]: by the last three tokens, the lengths of the grams that end so, as a mask
+    )  # uint8 or uint64 [SIZES]: by the last three tokens, the lengths of such grams, as a mask
     short_filter: np.ndarray  # uint64 [SHORT_BITS / 64]: one bit each
     short_lengths: np.ndarray  # uint8 [n]: whether a gram of that length exists
     # All grams: open addressing; a row is a key, then the place of its text << 32 | its number + 1 (0: free).
