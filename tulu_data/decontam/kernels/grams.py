@@ -41,9 +41,7 @@ class Grams(NamedTuple):
     # Shorter grams: how they end, and a filter of their own.
     ends: np.ndarray  # uint64 [END_BITS / 64]: a bit for the last two tokens, of grams of two and more
     singles: np.ndarray  # uint64 [SINGLE_BITS / 64]: a bit for each gram of one token
-    sizes: (
-        np.ndarray
-    )  # uint8 or uint64 [SIZES]: by the last three tokens, the lengths of such grams, as a mask
+    sizes: np.ndarray  # uint8 or uint64 [SIZES]: by the last three tokens, the lengths, as a mask
     short_filter: np.ndarray  # uint64 [SHORT_BITS / 64]: one bit each
     short_lengths: np.ndarray  # uint8 [n]: whether a gram of that length exists
     # All grams: open addressing; a row is a key, then the place of its text << 32 | its number + 1 (0: free).
