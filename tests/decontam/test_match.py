@@ -112,7 +112,7 @@ def slow(
 
 @settings(max_examples=400, deadline=None)
 @given(
-    items=items, n=st.sampled_from([1, 2, 3, 8]), threshold=st.sampled_from([0.0, 0.3, 0.5, 0.8]),
+    items=items, n=st.sampled_from([1, 2, 3, 8, 9]), threshold=st.sampled_from([0.0, 0.3, 0.5, 0.8]),
     width=st.integers(1, 3), height=st.integers(0, 4), data=st.data(),
 )  # fmt: skip
 def test_the_kernel_equals_its_twin(
