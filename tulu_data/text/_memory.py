@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -79,8 +77,3 @@ def high_bits(_context: Any, address: Any) -> Any:
         return builder.bitcast(builder.icmp_signed("<", block, _splat(0)), _U64)
 
     return types.uint64(types.uint64), code
-
-
-def address_of(array: npt.NDArray[Any]) -> np.uint64:
-    """Where the array's data lies; the caller keeps the array alive."""
-    return np.uint64(array.ctypes.data)
