@@ -69,10 +69,10 @@ def test_normalising_piece_by_piece_gives_nfkc_of_the_whole(text: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.text() | TRICKY)
 def test_the_original_of_a_token_normalises_to_it(text: str) -> None:
+    """But for sigma, whose lower case depends on what follows the token."""
     for token in tokens(text):
-        assert token.text in normalise(text[token.start : token.end]).replace(
-            "σ", "ς"
-        ) or token.text in normalise(text[token.start : token.end])
+        original = normalise(text[token.start : token.end])
+        assert token.text.replace("ς", "σ") in original.replace("ς", "σ")
 
 
 @settings(max_examples=300, deadline=None)
