@@ -10,7 +10,7 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# In CI the same examples every time, so that a red run is about the change; elsewhere new ones, to find faults.
+# In CI the same examples every time, so that a red run is about the change; elsewhere new ones find faults.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
