@@ -57,7 +57,7 @@ def test_the_program_itself(place: Path) -> None:
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": root}
     )
     assert done.returncode == 3, done.stderr
-    assert "2 rows against 1 items: 1 rows match, 1 stay" in done.stdout
+    assert "2 rows against 1 items: 1 row matches, 1 stay" in done.stdout
     assert pq.read_table(place / "decontaminated/mine/clean/clean.parquet").num_rows == 1
     assert pq.read_table(place / "decontaminated/mine/dropped/dirty.parquet")["verdict"].to_pylist() == [
         "decontaminate:math"

@@ -43,7 +43,8 @@ def outcome(summary: dict[str, Any]) -> str:
         _total(summary["datasets"], key) for key in ("rows", "kept", "dropped", "bad")
     )
     items, unchecked = (_total(summary["evals"], key) for key in ("items", "unchecked"))
-    text = f"{rows:,} rows against {items:,} items: {dropped:,} rows match, {kept:,} stay"
+    matching = "1 row matches" if dropped == 1 else f"{dropped:,} rows match"
+    text = f"{rows:,} rows against {items:,} items: {matching}, {kept:,} stay"
     if bad:
         text += f"; {bad:,} more could not be used and were set aside"
     if unchecked:
