@@ -8,16 +8,17 @@ import pyarrow as pa
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tulu_data.decontam.index import _cut_texts
+from tulu_data.decontam.index import cut_texts
 from tulu_data.text.tokens import Token
 
 
-def kernel_tokens(column: pa.Array) -> list[list[Token]]:
+def kernel_tokens(column: pa.Array, *, characters: bool = False) -> list[list[Token]]:
     """The tokens of every text as the index has them, in the form that is hashed: `_` lies there as DEL."""
-    cut = _cut_texts(column)
+    cut = cut_texts(column, characters=characters)
     raw, ends = cut.text.tobytes(), cut.ends.tolist()
     words = [raw[a:b].decode().strip().replace("\x7f", "_") for a, b in zip([0, *ends], ends, strict=False)]
-    tokens = [Token(word, *place) for word, place in zip(words, cut.chars.tolist(), strict=True)]
+    places = zip(cut.starts_at.tolist(), cut.ends_at.tolist(), strict=True)
+    tokens = [Token(word, *place) for word, place in zip(words, places, strict=True)]
     return [tokens[a:b] for a, b in pairwise(cut.offsets.tolist())]
 
 
@@ -29,7 +30,7 @@ TRICKY: SearchStrategy[str] = st.text(
         "\u200b\u200d\u00ad\u2066\ufeff\U000e0041"  # format characters
         "Σσςİıßẞﬁﷺﷻǅΐΰ½²①㌀㍿ﾊﾟｶﾞﬓ"  # what changes in length or form
         "\u09c7\u09be\u0bc6\u0bd7\u0dd9\u0dca\U00011131\U00011127"  # Indic vowels that compose
-        "日本😀\u0660\u0966\u0e33ָׁשׂ\u2126\u212b\u0f73\u3099か\ufe0f\U0001d400\U0010ffff\ufffd"
+        "日本😀\u0660\u0966\u0e33ָׁשׂ\u2126\u212b\u0f73\u3099か\ufe0fไทน้ำ๙ဗခ々ー㍼𠀀\U0001d400\U0010ffff\ufffd"
     ),
     max_size=24,
 )

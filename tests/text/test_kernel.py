@@ -15,20 +15,22 @@ from tests.text.kernel import TRICKY, kernel_tokens
 from tulu_data.decontam.index import kernel_tables
 from tulu_data.decontam.kernels import cut_all
 from tulu_data.text.hashing import Texts, prepare_texts
-from tulu_data.text.tokens import ASSIGNED, normalise, tokens
+from tulu_data.text.tokens import ASSIGNED, is_unspaced, normalise, tokens
 
 
 @settings(max_examples=600, deadline=None)
-@given(st.lists(st.text() | TRICKY | st.text(st.characters(max_codepoint=127)), max_size=6))
-def test_the_kernel_finds_the_tokens_of_its_twin(texts: list[str]) -> None:
-    assert kernel_tokens(pa.array(texts, pa.string())) == [tokens(text) for text in texts]
+@given(st.lists(st.text() | TRICKY | st.text(st.characters(max_codepoint=127)), max_size=6), st.booleans())
+def test_the_kernel_finds_the_tokens_of_its_twin(texts: list[str], characters: bool) -> None:  # noqa: FBT001
+    found = kernel_tokens(pa.array(texts, pa.string()), characters=characters)
+    assert found == [tokens(text, characters=characters) for text in texts]
 
 
-def test_every_character_is_treated_as_its_twin_treats_it() -> None:
+@pytest.mark.parametrize("characters", [False, True])
+def test_every_character_is_treated_as_its_twin_treats_it(characters: bool) -> None:  # noqa: FBT001
     """Between two letters, so that a gap, nothing and a word character all look different."""
     texts = [f"a{chr(c)}b" for c in (*range(ASSIGNED), *range(0xE0000, 0xE0200)) if not 0xD800 <= c < 0xE000]
-    for text, found in zip(texts, kernel_tokens(pa.array(texts)), strict=True):
-        assert found == tokens(text), ascii(text)
+    for text, found in zip(texts, kernel_tokens(pa.array(texts), characters=characters), strict=True):
+        assert found == tokens(text, characters=characters), ascii(text)
 
 
 def test_no_letter_lies_beyond_the_tables() -> None:
@@ -37,9 +39,9 @@ def test_no_letter_lies_beyond_the_tables() -> None:
 
 
 def test_no_character_outgrows_the_room_that_the_kernel_allows() -> None:
-    """Eleven bytes for each one, at most; and less than the slack at once."""
+    """Eleven bytes for each one, at most, and two spaces; and less than the slack at once."""
     sizes = [
-        (len(normalise(c).encode()), len(c.encode()))
+        (len(normalise(c).encode()) + 2 * sum(is_unspaced(ord(p)) for p in normalise(c)), len(c.encode()))
         for c in map(chr, range(ASSIGNED))
         if not 0xD800 <= ord(c) < 0xE000
     ]

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pyarrow as pa
 from tulu_data.decontam import kernels
 from tulu_data.decontam.kernels import PRIME, Fields, Grams
 from tulu_data.text.hashing import Texts, prepare_texts
-from tulu_data.text.unicode_tables import UnicodeTables, unicode_tables
+from tulu_data.text.unicode_tables import unicode_tables
 
 FILTER_BITS_PER_GRAM = 8
 """Two of 8 bits are set for each n-gram: 5 % of other n-grams pass and cost a longer look. More bits would
@@ -30,11 +31,18 @@ class Index:
     """What `match` needs of a suite. Items are numbered as they came; so are the fields of each."""
 
     n: int
-    threshold: float
     grams: Grams
     fields: Fields
     slots: npt.NDArray[np.int32]
     """Beside `fields.item_fields`: which of its item's fields that is, counted from 0 with the empty ones."""
+    cut: Cut
+    """The tokens of the distinct field texts."""
+    distinctive: npt.NDArray[np.uint8]
+    """Beside the tokens of `cut`: whether one counts as more than boilerplate."""
+    frequency: npt.NDArray[np.int32]
+    """For each distinct field text: in how many texts of its group its rarest gram occurs."""
+    characters: bool = False
+    """Whether scripts without spaces are cut into characters."""
     _idle: list[Memory] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -59,47 +67,190 @@ class Index:
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """The tokens of every distinct text, one text behind the other."""
+class Cut:
+    """The tokens of texts, one text behind the other."""
 
     offsets: npt.NDArray[np.int64]
+    """[texts + 1]: where each text's tokens begin."""
     text: npt.NDArray[np.uint8]
+    """The tokens in the form that hashing sees, each followed by a space."""
     ends: npt.NDArray[np.int64]
+    """Where each token ends in `text`, the space not counted."""
     hashes: npt.NDArray[np.uint64]
-    chars: npt.NDArray[np.int32]
+    starts_at: npt.NDArray[np.int32]
+    """The character of the original text where each token begins."""
+    ends_at: npt.NDArray[np.int32]
+
+    @cached_property
+    def places(self) -> npt.NDArray[np.int64]:
+        """Where each token begins in `text`."""
+        return np.concatenate([[0], self.ends + 1])[:-1]
+
+    @cached_property
+    def numbers(self) -> npt.NDArray[np.uint8]:
+        """Whether each token is a number: begins with a digit."""
+        firsts = self.text[self.places] if len(self.ends) else np.zeros(0, np.uint8)
+        return ((firsts >= ord("0")) & (firsts <= ord("9"))).astype(np.uint8)
 
 
-def kernel_tables(tables: UnicodeTables | None = None) -> tuple[Any, Any, Any]:
+@dataclass(frozen=True)
+class Learning:
+    """What is learned from the items themselves, group by group (an eval is a group)."""
+
+    groups: npt.NDArray[np.int32]
+    """[items]: the group of each item, ascending."""
+    boilerplate: int
+    """An n-gram that so many texts of a group share is boilerplate, its numbers not looked at."""
+
+
+def kernel_tables(*, characters: bool = False) -> tuple[Any, Any, Any]:
     """The Unicode tables as the kernels take them."""
-    tables = tables or unicode_tables()
+    tables = unicode_tables(characters)
     return tables.pages, tables.values, tables.expansions
 
 
-def build_index(items: Sequence[Sequence[str]], n: int = 8, threshold: float = 0.5) -> Index:
+def build_index(
+    items: Sequence[Sequence[str]],
+    n: int = 8,
+    threshold: float = 0.5,
+    *,
+    learning: Learning | None = None,
+    ignore: Callable[[Cut], npt.NDArray[np.uint8]] | None = None,
+    characters: bool = False,
+) -> Index:
     """Indexes items, each a list of the texts of its fields (the same number for every item or not).
+
+    Args:
+        items: the texts of each item's fields.
+        n: tokens in a gram.
+        threshold: an item's score must be above it.
+        learning: learn boilerplate, and match numbers by masked grams too.
+        ignore: for the tokens, at which n-grams' first tokens (uint8 [tokens]) nothing is looked for.
+        characters: whether scripts without spaces are cut into characters.
 
     Raises:
         ValueError: two different n-grams have one hash (once in 10^7 suites of a million n-grams).
     """
-    texts = [text for item in items for text in item]
-    encoded = pa.array(texts, pa.string()).dictionary_encode()
-    numbers = encoded.indices.to_numpy()
-    cut = _cut_texts(encoded.dictionary)
-    grams, gram_of, gram_offsets = _grams(cut, n)
+    numbers, distinct, groups = _distinct(items, learning)
+    cut = cut_texts(distinct, characters=characters)
     counts = np.diff(cut.offsets)
+    chosen = _choose(cut, n, learning and (learning, groups), ignore)
+    grams, gram_of = _grams(cut, n, chosen)
     sizes = np.array([len(item) for item in items], np.int64)
     full = counts[numbers] > 0
     item_fields = numbers[full].astype(np.int32)
     item_offsets = _offsets(np.bincount(np.repeat(np.arange(len(items)), sizes)[full], minlength=len(items)))
     slots = (np.arange(len(numbers)) - np.repeat(_offsets(sizes)[:-1], sizes))[full].astype(np.int32)
     holder_offsets, holders = _inverted(item_fields, item_offsets, len(counts))
-    probe_offsets, probes = _probes(counts, gram_offsets, gram_of, len(grams.length), n, threshold)
+    counted, weak = _counted(cut, chosen.distinctive)
+    limits, item_limits = _limits(weak, item_fields, item_offsets, threshold)
+    frequency = np.bincount(gram_of[gram_of >= 0], minlength=len(grams.length))
+    counted_offsets = cut.offsets + np.arange(len(cut.offsets))
+    probe_offsets, probes = _probes(
+        counts, counted, counted_offsets, limits, chosen.offsets, gram_of, frequency, n
+    )
     fields = Fields(
-        counts.astype(np.int32), gram_offsets, gram_of,
-        cut.offsets, _column(cut.chars, 0), _column(cut.chars, 1),
-        probe_offsets, probes, item_offsets, item_fields, holder_offsets, holders,
+        counts.astype(np.int32), counted, counted_offsets, limits, chosen.offsets, gram_of,
+        cut.offsets, cut.starts_at, cut.ends_at,
+        probe_offsets, probes, item_offsets, item_fields, item_limits, holder_offsets, holders,
     )  # fmt: skip
-    return Index(n, threshold, grams, fields, slots)
+    return Index(n, grams, fields, slots, cut, chosen.distinctive, chosen.rarest, characters)
+
+
+def _distinct(
+    items: Sequence[Sequence[str]], learning: Learning | None
+) -> tuple[npt.NDArray[Any], pa.Array, npt.NDArray[np.int32]]:
+    """Which distinct text each field has, those texts, and their groups; the same text is another in each."""
+    texts = pa.array([text for item in items for text in item], pa.string())
+    if learning is None:
+        encoded = texts.dictionary_encode()
+        return encoded.indices.to_numpy(), encoded.dictionary, np.zeros(len(encoded.dictionary), np.int32)
+    owners = np.repeat(learning.groups, [len(item) for item in items])
+    numbers, kept, groups, base = np.zeros(len(texts), np.int64), [], [], 0
+    for group in np.unique(owners).tolist():
+        first, last = np.searchsorted(owners, [group, group + 1])
+        encoded = texts.slice(first, last - first).dictionary_encode()
+        numbers[first:last] = encoded.indices.to_numpy() + base
+        kept.append(encoded.dictionary)
+        groups.append(np.full(len(encoded.dictionary), group, np.int32))
+        base += len(encoded.dictionary)
+    empty = pa.array([], pa.string())
+    return numbers, pa.concat_arrays([empty, *kept]), np.concatenate([np.zeros(0, np.int32), *groups])
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What is looked for at each position of each distinct text."""
+
+    keys: npt.NDArray[np.uint64]
+    firsts: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+    masked: npt.NDArray[np.uint8]
+    ignored: npt.NDArray[np.uint8]
+    distinctive: npt.NDArray[np.uint8]
+    rarest: npt.NDArray[np.int32]
+
+
+def _choose(
+    cut: Cut,
+    n: int,
+    learning: tuple[Learning, npt.NDArray[np.int32]] | None,
+    ignore: Callable[[Cut], npt.NDArray[np.uint8]] | None,
+) -> _Chosen:
+    """The grams of each text: exact ones, or where numbers are masked, masked ones that are distinctive."""
+    keys, firsts, offsets = kernels.gram_keys(cut.hashes, cut.offsets, n)
+    nothing = np.zeros(len(keys), np.uint8)
+    ignored = nothing if ignore is None else ignore(cut)[firsts]
+    texts = len(cut.offsets) - 1
+    if learning is None:
+        return _Chosen(
+            keys, firsts, offsets, nothing, ignored, np.ones(len(cut.hashes), np.uint8), np.ones(texts, np.int32)
+        )
+    masked_keys, numbers = kernels.masked_keys(cut.hashes, cut.numbers, cut.offsets, n)
+    frequency = kernels.frequencies(masked_keys, offsets, learning[1])
+    common = frequency >= learning[0].boilerplate
+    masked = (numbers > 0) & (numbers <= kernels.MASKED_MOST) & ~common
+    sizes = np.minimum(np.repeat(np.diff(cut.offsets), np.diff(offsets)), n)
+    covered = np.zeros(len(cut.hashes) + 1, np.int64)  # a difference array: +1 where a distinctive gram begins
+    np.add.at(covered, firsts[~common], 1)
+    np.add.at(covered, (firsts + sizes)[~common], -1)
+    distinctive = (np.cumsum(covered[:-1]) > 0).astype(np.uint8)
+    rarest = np.zeros(texts, np.int32)
+    full = np.diff(offsets) > 0
+    if full.any():
+        rarest[full] = np.minimum.reduceat(frequency, offsets[:-1][full])
+    return _Chosen(
+        np.where(masked, masked_keys, keys), firsts, offsets, masked.astype(np.uint8), ignored, distinctive, rarest
+    )
+
+
+def _counted(cut: Cut, distinctive: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+    """`Fields.counted`, and which texts are weak: nothing but boilerplate, so that all of it counts."""
+    texts = len(cut.offsets) - 1
+    sizes = np.diff(cut.offsets)
+    owners = np.repeat(np.arange(texts), sizes)
+    totals = np.bincount(owners, weights=distinctive, minlength=texts)
+    weak = (totals == 0) & (sizes > 0)
+    counts = np.where(weak[owners], 1, distinctive) if len(owners) else np.zeros(0, np.int64)
+    running = np.concatenate([[0], np.cumsum(counts)])
+    within = np.arange(len(owners) + texts) - np.repeat(np.arange(texts), sizes + 1)  # one more place than tokens
+    return (running[within] - np.repeat(running[cut.offsets[:-1]], sizes + 1)).astype(np.int32), weak
+
+
+ALL = 1 - 1e-9
+"""Only a score of 1 is above it: no field has a thousand million tokens."""
+
+
+def _limits(
+    weak: npt.NDArray[np.bool_], item_fields: Any, item_offsets: Any, threshold: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The limits of fields and items: where all of an item is boilerplate, all of it must be there."""
+    items = len(item_offsets) - 1
+    owners = np.repeat(np.arange(items), np.diff(item_offsets))
+    strong = np.bincount(owners, weights=~weak[item_fields], minlength=items) > 0 if items else np.zeros(0, bool)
+    needed = np.zeros(len(weak), np.bool_)  # fields that an item with something distinctive holds
+    needed[item_fields[strong[owners]]] = True
+    return np.where(weak & ~needed, ALL, threshold), np.where(strong, threshold, ALL)
 
 
 _told: list[bool] = []
@@ -118,15 +269,15 @@ def _column(table: npt.NDArray[np.int32], number: int) -> npt.NDArray[np.int32]:
     return np.ascontiguousarray(table[:, number])
 
 
-def _cut_texts(distinct: pa.Array) -> _Cut:
-    """Tokens of the distinct texts, those that Python must normalise put back in their place."""
-    tables = kernel_tables()
-    texts = Texts.of(distinct)
-    counts, text, ends, hashes, chars = kernels.cut_all(texts.data, texts.offsets, False, tables)
+def cut_texts(texts: pa.Array, *, characters: bool = False) -> Cut:
+    """The tokens of texts, those that Python must normalise put back in their place."""
+    tables = kernel_tables(characters=characters)
+    given = Texts.of(texts)
+    counts, text, ends, hashes, chars = kernels.cut_all(given.data, given.offsets, False, tables)
     hard = np.flatnonzero(counts < 0)
     if not len(hard):
-        return _Cut(_offsets(counts), text, ends, hashes, chars)
-    prepared = prepare_texts([texts.text(i) for i in hard.tolist()])
+        return Cut(_offsets(counts), text, ends, hashes, _column(chars, 0), _column(chars, 1))
+    prepared = prepare_texts([given.text(i) for i in hard.tolist()], characters=characters)
     more, text2, ends2, hashes2, chars2 = kernels.cut_all(
         prepared.texts.data, prepared.texts.offsets, True, tables
     )
@@ -142,9 +293,10 @@ def _cut_texts(distinct: pa.Array) -> _Cut:
     both = np.concatenate([text, text2])
     counts[hard] = more
     moved = _gather(both, starts[order], widths[order])
-    return _Cut(
+    placed = np.concatenate([chars, chars2]).astype(np.int32)[order]
+    return Cut(
         _offsets(counts), moved, np.cumsum(widths[order]).astype(np.int64) - 1,
-        np.concatenate([hashes, hashes2])[order], np.concatenate([chars, chars2]).astype(np.int32)[order],
+        np.concatenate([hashes, hashes2])[order], _column(placed, 0), _column(placed, 1),
     )  # fmt: skip
 
 
@@ -165,32 +317,39 @@ def _offsets(counts: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _grams(cut: _Cut, n: int) -> tuple[Grams, npt.NDArray[np.int32], npt.NDArray[np.int64]]:
+def _grams(cut: Cut, n: int, chosen: _Chosen) -> tuple[Grams, npt.NDArray[np.int32]]:
+    """The distinct grams, and which of them is at each position (-1 where nothing is looked for)."""
     powers = np.array([pow(int(PRIME), k, 1 << 64) for k in range(n + 1)], np.uint64)
-    keys, firsts, gram_offsets = kernels.gram_keys(cut.hashes, cut.offsets, n)
-    distinct, where, inverse = _numbered(keys)
-    counts = np.diff(cut.offsets)
-    lengths = np.repeat(np.minimum(counts, n), np.diff(gram_offsets)).astype(np.int32)
-    places = np.concatenate([[0], cut.ends + 1])[firsts]  # where each gram's text begins
-    if not kernels.one_gram_each(inverse, where, places, lengths, cut.text):
+    wanted = np.flatnonzero(chosen.ignored == 0)
+    firsts = chosen.firsts[wanted]
+    distinct, where, inverse = _numbered(chosen.keys[wanted])
+    sizes = np.repeat(np.diff(cut.offsets), np.diff(chosen.offsets))
+    lengths = np.minimum(sizes, n).astype(np.int32)[wanted]
+    places = cut.places[firsts]  # where each gram's text begins
+    masked = chosen.masked[wanted]
+    if not kernels.one_gram_each(inverse, where, places, lengths, cut.text, masked):
         raise ValueError("two different n-grams have one hash")
     first, length = firsts[where], lengths[where]
     filter_, filter_shift, table, table_shift, short_filter = _filters_and_table(
         distinct, length, places[where], n
     )
     short_lengths = np.isin(np.arange(n), length).astype(np.uint8)
+    masks = bool(chosen.masked.any())
     # Half an n-gram: fewer places are sampled as it grows, but shorter runs pass more often.
     stride = max(1, n // 2)
-    sampled, _, _ = kernels.gram_keys(cut.hashes, cut.offsets, n - stride + 1)
+    hashes = np.where(cut.numbers, kernels.NUMBER, cut.hashes) if masks else cut.hashes
+    sampled, _, _ = kernels.gram_keys(hashes, cut.offsets, n - stride + 1)
     sample, sample_shift = _filter(len(sampled))
     kernels.fill_sample(sampled, sample, sample_shift)
-    ends, singles, sizes = _short(cut, first, length, n)
+    ends, singles, short_sizes = _short(cut, first, length, n)
     grams = Grams(
         n, powers, stride, sample, sample_shift, filter_, filter_shift,
-        ends, singles, sizes, short_filter, short_lengths,
-        table, table_shift, _padded(cut.text), length,
+        ends, singles, short_sizes, short_filter, short_lengths,
+        table, table_shift, _padded(cut.text), length, masked[where], masks,
     )  # fmt: skip
-    return grams, inverse.astype(np.int32), gram_offsets
+    gram_of = np.full(len(chosen.keys), -1, np.int32)
+    gram_of[wanted] = inverse
+    return grams, gram_of
 
 
 def _numbered(
@@ -228,7 +387,7 @@ def _filters_and_table(
     return filter_, shift, table, 64 - slot_bits, short_filter
 
 
-def _short(cut: _Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, ...]:
+def _short(cut: Cut, first: npt.NDArray[Any], length: npt.NDArray[Any], n: int) -> tuple[Any, ...]:
     """How `scan` knows where a gram shorter than n ends: (ends, singles, sizes) of `Grams`."""
     ends, singles = (np.zeros(bits // 64, np.uint64) for bits in (kernels.END_BITS, kernels.SINGLE_BITS))
     # As narrow as the lengths allow: for n-grams of 8 tokens 64 kB, which stay in the cache.
@@ -254,13 +413,12 @@ def _inverted(values: Any, offsets: Any, size: int) -> tuple[Any, Any]:
 
 
 def _probes(
-    counts: Any, gram_offsets: Any, gram_of: Any, grams: int, n: int, threshold: float
+    counts: Any, counted: Any, counted_offsets: Any, limits: Any, gram_offsets: Any, gram_of: Any, frequency: Any, n: int
 ) -> tuple[Any, Any]:
     """The fields that each gram makes a candidate, as offsets and fields."""
-    frequency = np.bincount(gram_of, minlength=grams)
     probing = kernels.probe_grams(
-        counts.astype(np.int32), gram_offsets, gram_of, frequency, n, threshold
+        counts.astype(np.int32), counted, counted_offsets, limits, gram_offsets, gram_of, frequency, n
     ).astype(bool)
     owners = np.repeat(np.arange(len(counts)), np.diff(gram_offsets))[probing]
     order = np.argsort(gram_of[probing], kind="stable")
-    return _offsets(np.bincount(gram_of[probing], minlength=grams)), owners[order].astype(np.int32)
+    return _offsets(np.bincount(gram_of[probing], minlength=len(frequency))), owners[order].astype(np.int32)

@@ -45,11 +45,11 @@ class Findings:
 
 def find(index: Index, columns: list[Column]) -> Findings:
     """Every item of the index that matches a row of the columns."""
-    hits, hit_rows = _hits(index, columns)
+    hits, hit_rows = hits_of(index, columns)
     lengths = index.grams.length[hits[:, 1]]
     with index.memory() as memory:
         pairs, scores, slots, item_spans, train_spans = kernels.judge(
-            hits, hit_rows, lengths, index.fields, index.n, index.threshold, memory
+            hits, hit_rows, lengths, index.fields, index.n, memory
         )
     counts = np.diff(index.fields.item_offsets)[pairs[:, 1]]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
@@ -64,7 +64,7 @@ def find(index: Index, columns: list[Column]) -> Findings:
     )
 
 
-def _hits(index: Index, columns: list[Column]) -> tuple[Any, Any]:
+def hits_of(index: Index, columns: list[Column]) -> tuple[Any, Any]:
     """The hits of all columns, ordered by row, text and first token."""
     found, rows, base = [np.zeros((0, 5), np.int32)], [np.zeros(0, np.int32)], 0
     for column in columns:
@@ -79,11 +79,11 @@ def _hits(index: Index, columns: list[Column]) -> tuple[Any, Any]:
 
 
 def _scan(index: Index, column: Column) -> Any:
-    texts, tables = column.texts, kernel_tables()
+    texts, tables = column.texts, kernel_tables(characters=index.characters)
     hits, hard = kernels.scan(texts.data, texts.offsets, column.wanted, texts.prepared, tables, index.grams)
     if not len(hard):
         return hits
-    prepared = prepare_texts([texts.text(i) for i in hard])
+    prepared = prepare_texts([texts.text(i) for i in hard], characters=index.characters)
     ours = prepared.texts
     all_wanted = np.ones(len(hard), np.uint8)
     more, _ = kernels.scan(ours.data, ours.offsets, all_wanted, True, tables, index.grams)

@@ -23,6 +23,8 @@ _B = np.uint64(
 _C = np.uint64(0xC4CEB9FE1A85EC53)
 _HIGH = np.uint64(0x8080808080808080)
 _ONES = np.uint64(0xFFFFFFFFFFFFFFFF)
+ALONE = 1 << 24
+"""As in `unicode_tables`: marks a character that is a token of its own."""
 NEEDS_PREPARING = -1
 """What `cut` returns for text that is not ASCII."""
 NEEDS_PYTHON = -1
@@ -142,7 +144,7 @@ def prepare(address, length, pages, values, expansions, out, origins):
         code, width = _decode(address + np.uint64(place), length - place)
         value = values[pages[code >> 8] * 256 + (code & 255)]
         if value >= 0:
-            size = _encode(value, out, origins, size, char)
+            size = _write(value, out, origins, size, char)
         elif value == -1:
             out[size] = 32
             origins[size] = char
@@ -153,7 +155,7 @@ def prepare(address, length, pages, values, expansions, out, origins):
             first = -4 - value
             for k in range(expansions[first]):
                 part = expansions[first + 1 + k]
-                size = _encode(part if part >= 0 else 32, out, origins, size, char)
+                size = _write(part if part >= 0 else 32, out, origins, size, char)
         place += width
         char += 1
     return size
@@ -177,6 +179,19 @@ def _decode(address, left):
     if code > 0x10FFFF:
         return np.int32(0xFFFD), 1
     return code, width
+
+
+@njit(nogil=True, cache=True)
+def _write(value, out, origins, size, char):
+    """A character; with spaces around it, if it is a token of its own."""
+    if value < ALONE:
+        return _encode(value, out, origins, size, char)
+    out[size] = 32
+    origins[size] = char
+    size = _encode(value - ALONE, out, origins, size + 1, char)
+    out[size] = 32
+    origins[size] = char
+    return size + 1
 
 
 @njit(nogil=True, cache=True)

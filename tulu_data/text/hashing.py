@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from tulu_data.text.tokens import normalise, normalise_with_origins
+from tulu_data.text.tokens import UNSPACED_CLASS, normalise, normalise_with_origins
 
 _NO_WORD = re.compile(r"\W")
+_UNSPACED = re.compile(f"[{UNSPACED_CLASS}]")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Prepared:
 
     texts: Texts
     originals: list[str]
+    split: bool = False
+    """Whether spaces were put around characters of scripts without spaces."""
 
     def characters(
         self, numbers: npt.NDArray[np.int32], starts: npt.NDArray[np.int32], ends: npt.NDArray[np.int32]
@@ -64,22 +67,33 @@ class Prepared:
         first, last = np.empty_like(starts), np.empty_like(ends)
         for number in np.unique(numbers).tolist():
             here = slice(*np.searchsorted(numbers, [number, number + 1]))
-            begins, stops = _origins(self.originals[number])
+            begins, stops = _origins(self.originals[number], characters=self.split)
             first[here] = begins[starts[here]]
             last[here] = stops[ends[here] - 1]
         return first, last
 
 
-def prepare_texts(texts: list[str]) -> Prepared:
-    """Normalised word characters and spaces of each text, for what the table-driven kernel cannot do."""
-    bodies = [_NO_WORD.sub(" ", normalise(text)).encode() for text in texts]
+def prepare_texts(texts: list[str], *, characters: bool = False) -> Prepared:
+    """Normalised word characters and spaces of each text, for what the table-driven kernel cannot do.
+
+    With `characters`, spaces are put around each character of a script that writes none.
+    """
+    bodies = []
+    for text in texts:
+        body = _NO_WORD.sub(" ", normalise(text))
+        bodies.append((_UNSPACED.sub(r" \g<0> ", body) if characters else body).encode())
     offsets = np.concatenate([[0], np.cumsum([len(body) for body in bodies])]).astype(np.int64)
-    return Prepared(Texts(np.frombuffer(b"".join(bodies), np.uint8), offsets, prepared=True), texts)
+    return Prepared(
+        Texts(np.frombuffer(b"".join(bodies), np.uint8), offsets, prepared=True), texts, characters
+    )
 
 
-def _origins(text: str) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+def _origins(text: str, *, characters: bool) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """For each byte of a prepared text, the start and the end of its original in characters."""
     plain, first, last = normalise_with_origins(text)
-    codes = np.frombuffer(_NO_WORD.sub(" ", plain).encode("utf-32-le"), np.uint32)
+    body = _NO_WORD.sub(" ", plain)
+    codes = np.frombuffer(body.encode("utf-32-le"), np.uint32)
     widths = 1 + (codes > 0x7F) + (codes > 0x7FF) + (codes > 0xFFFF)  # bytes of UTF-8
+    if characters:  # and the two spaces
+        widths[[found.start() for found in _UNSPACED.finditer(body)]] += 2
     return np.repeat(np.array(first, np.int32), widths), np.repeat(np.array(last, np.int32), widths)

@@ -2,6 +2,8 @@ r"""How text becomes tokens, told plainly: the twin that the fast kernel is test
 
 normalise   NFKC, then format characters (Cf: zero-width joiners, soft hyphens, …) dropped, then lower case
 tokens      the runs of `\w` in the normalised text, with their places in the *original* text, in characters
+
+With `characters`, a script that writes no spaces between words (UNSPACED) gives a token for each character.
 """
 
 from __future__ import annotations
@@ -17,6 +19,31 @@ ASSIGNED = 0x33480
 
 SIGMA = "Σ"
 """The one letter whose lower case depends on its neighbours (final sigma)."""
+
+
+UNSPACED = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x1000, 0x109F),  # Burmese
+    (0x1780, 0x17FF),  # Khmer
+    (0x3005, 0x3007),  # 々 〆 〇
+    (0x3041, 0x30FF),  # Hiragana, Katakana
+    (0x3105, 0x312F),  # Bopomofo
+    (0x31A0, 0x31FF),
+    (0x3400, 0x4DBF),  # Chinese characters, with their extensions
+    (0x4E00, 0x9FFF),
+    (0xF900, 0xFAFF),
+    (0x20000, 0x3347F),
+)
+"""Code points of scripts that write no spaces between words (UAX 14: ideographic and complex-context classes)."""
+
+
+def is_unspaced(code: int) -> bool:
+    """Whether a code point belongs to a script that writes no spaces between words."""
+    return any(first <= code <= last for first, last in UNSPACED)
+
+
+UNSPACED_CLASS = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
+"""The same, for inside the brackets of a regular expression."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +127,12 @@ def normalise(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return _formats().sub("", nfkc(text)).lower()
+    plain = nfkc(text)
+    if not plain.replace(
+        "\n", " "
+    ).isprintable():  # quick to ask: what is printable holds no format character
+        plain = _formats().sub("", plain)
+    return plain.lower()
 
 
 def normalise_with_origins(text: str) -> tuple[str, list[int], list[int]]:
@@ -146,16 +178,27 @@ def _pieces(text: str) -> Iterator[tuple[int, int]]:
         yield done, len(text)
 
 
-def tokens(text: str) -> list[Token]:
+_WORD = re.compile(r"\w+")
+_WORD_OR_CHARACTER = re.compile(rf"(?=\w)[{UNSPACED_CLASS}]|[^\W{UNSPACED_CLASS}]+")
+
+
+def tokens(text: str, *, characters: bool = False) -> list[Token]:
     r"""The tokens of a text: the runs of `\w`, as Python's `re` has it, in the normalised text.
 
     NLTK's `RegexpTokenizer(r"\w+")` gives the same where it runs on `re`. From 3.10 on it runs on `regex`,
     for which combining marks are word characters too; what counts as a match must not hang on the version of
     a library.
 
+    Args:
+        text: any text.
+        characters: whether each character of a script without spaces is a token of its own.
+
     >>> [(t.text, t.start, t.end) for t in tokens("Can't  STOP")]
     [('can', 0, 3), ('t', 4, 5), ('stop', 7, 11)]
+    >>> [t.text for t in tokens("GPT4は速い", characters=True)]
+    ['gpt4', 'は', '速', 'い']
     """
     plain, starts, ends = normalise_with_origins(text)
-    spans = (found.span() for found in re.finditer(r"\w+", plain))
+    pattern = _WORD_OR_CHARACTER if characters else _WORD
+    spans = (found.span() for found in pattern.finditer(plain))
     return [Token(plain[a:b], starts[a], ends[b - 1]) for a, b in spans]

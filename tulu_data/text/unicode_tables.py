@@ -14,9 +14,11 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from tulu_data.text.tokens import ASSIGNED, SIGMA, composing
+from tulu_data.text.tokens import ASSIGNED, SIGMA, composing, is_unspaced
 
 GAP, DROP, CONTEXT, EXPANDS = -1, -2, -3, -4
+ALONE = 1 << 24
+"""Above every code point."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,12 @@ class UnicodeTables:
 
 
 @cache
-def unicode_tables() -> UnicodeTables:
-    """The tables for this Python's Unicode version (about 0.1 s to make)."""
+def unicode_tables(characters: bool = False) -> UnicodeTables:  # noqa: FBT001, FBT002 - `cache` knows positions
+    """The tables for this Python's Unicode version (about 0.1 s to make).
+
+    Args:
+        characters: whether characters of scripts without spaces are tokens of their own.
+    """
     flat = np.full(0x110000, GAP, np.int32)
     expansions: list[int] = []
     joins = composing()
@@ -47,20 +53,24 @@ def unicode_tables() -> UnicodeTables:
             and unicodedata.category(char) != "Cf"
         ):
             if char.isalnum() or char == "_":
-                flat[code] = code
+                flat[code] = _marked(code, characters)
             continue
-        flat[code] = _value(unicodedata.normalize("NFKC", char), joins, expansions)
+        flat[code] = _value(unicodedata.normalize("NFKC", char), joins, expansions, characters)
     unique, inverse = np.unique(flat.reshape(-1, 256), axis=0, return_inverse=True)
     return UnicodeTables(
         inverse.reshape(-1).astype(np.int32), unique.reshape(-1), np.array(expansions or [0], np.int32)
     )
 
 
-def _value(normal: str, joins: frozenset[str], expansions: list[int]) -> int:
+def _marked(code: int, characters: bool) -> int:  # noqa: FBT001
+    return code | ALONE if characters and is_unspaced(code) else code
+
+
+def _value(normal: str, joins: frozenset[str], expansions: list[int], characters: bool) -> int:  # noqa: FBT001
     if SIGMA in normal or unicodedata.normalize("NFKD", normal)[:1] in joins:
         return CONTEXT
     out = [c for char in normal if unicodedata.category(char) != "Cf" for c in char.lower()]
-    values = [ord(c) if c.isalnum() or c == "_" else GAP for c in out]
+    values = [_marked(ord(c), characters) if c.isalnum() or c == "_" else GAP for c in out]
     if len(values) == 1:
         return values[0]
     if not values:

@@ -10,6 +10,8 @@ from pathlib import Path
 from tulu_data.decontam import rules
 from tulu_data.decontam.kernels.grams import (
     END_BITS,
+    MASKED_MOST,
+    NUMBER,
     PRIME,
     SHORT_BITS,
     SINGLE_BITS,
@@ -20,7 +22,9 @@ from tulu_data.decontam.kernels.grams import (
     end_slot,
     fill,
     fill_sample,
+    frequencies,
     gram_keys,
+    masked_keys,
     one_gram_each,
     set_bit,
     single_bit,
@@ -32,6 +36,8 @@ from tulu_data.text.kernel_cache import keep_true
 
 __all__ = [
     "END_BITS",
+    "MASKED_MOST",
+    "NUMBER",
     "PRIME",
     "SHORT_BITS",
     "SINGLE_BITS",
@@ -43,8 +49,10 @@ __all__ = [
     "end_slot",
     "fill",
     "fill_sample",
+    "frequencies",
     "gram_keys",
     "judge",
+    "masked_keys",
     "one_gram_each",
     "probe_grams",
     "scan",

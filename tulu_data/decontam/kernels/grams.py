@@ -20,6 +20,10 @@ SIZES = 1 << 16
 SHORT_BITS = 1 << 18
 SHORT_SHIFT = np.uint64(64 - 18)
 MIX = np.uint64(0x9E3779B97F4A7C15)
+NUMBER = np.uint64(0xD6E8FEB86659FD93)
+"""Stands for the hash of a number in a masked gram; any odd constant would do."""
+MASKED_MOST = 3
+"""So many of a masked gram's tokens may be numbers: one with more says too little."""
 PAIR = np.uint64(0xC2B2AE3D27D4EB4F)
 
 
@@ -49,12 +53,26 @@ class Grams(NamedTuple):
     table_shift: int
     text: np.ndarray  # uint8: tokens in the form that hashing sees, each followed by a space
     length: np.ndarray  # int32 [grams]: in tokens
+    masked: np.ndarray  # uint8 [grams]: whether its numbers stand for any number
+    masks: bool  # whether there are masked grams
 
 
 @njit(nogil=True, cache=True)
 def key_of(hash_, size, n):
     """The key of a gram: its hash, made different for each length below n."""
     return hash_ if size == n else (hash_ ^ np.uint64(size)) * PAIR
+
+
+@njit(nogil=True, cache=True)
+def masked_key(hash_):
+    """The key of a masked gram of n tokens: unlike that of any other gram."""
+    return (hash_ ^ NUMBER) * PAIR
+
+
+@njit(nogil=True, cache=True)
+def is_digit(byte):
+    """Whether a byte is an ASCII digit; a token that begins with one is a number (NFKC made the others ASCII)."""
+    return 48 <= byte <= 57
 
 
 @njit(nogil=True, cache=True)
@@ -150,7 +168,68 @@ def gram_keys(hashes, offsets, n):
 
 
 @njit(nogil=True, cache=True)
-def one_gram_each(numbers, where, places, lengths, text):
+def masked_keys(hashes, numbers, offsets, n):
+    """The masked key of each n-gram of each field: as of `gram_keys`, but every number counts as the same.
+
+    Args:
+        hashes: uint64 [tokens], of all fields.
+        numbers: uint8 [tokens], whether a token is a number.
+        offsets: int64 [fields + 1].
+        n: tokens in a gram.
+
+    Returns:
+        keys: uint64 [positions], as numbered by `gram_keys`; the exact key where the gram holds no number, or
+            is a whole field of fewer than n tokens
+        counts: int32 [positions], how many numbers the gram holds (0 for such a field)
+    """
+    fields = offsets.size - 1
+    keys, _, starts = gram_keys(hashes, offsets, n)
+    counts = np.zeros(keys.size, np.int32)
+    for f in range(fields):
+        if offsets[f + 1] - offsets[f] < n:
+            continue
+        for p in range(starts[f + 1] - starts[f]):
+            value = np.uint64(0)
+            count = 0
+            for k in range(offsets[f] + p, offsets[f] + p + n):
+                value = value * PRIME + (NUMBER if numbers[k] else hashes[k])
+                count += numbers[k]
+            if count:
+                keys[starts[f] + p] = masked_key(value)
+                counts[starts[f] + p] = count
+    return keys, counts
+
+
+@njit(nogil=True, cache=True)
+def frequencies(keys, starts, groups):
+    """In how many fields of its group each position's gram occurs: int32 [positions].
+
+    Args:
+        keys: uint64 [positions].
+        starts: int64 [fields + 1], where each field's positions begin.
+        groups: int32 [fields], ascending.
+    """
+    slots = 16
+    while slots < 2 * keys.size:
+        slots *= 2
+    table = np.zeros(slots, np.uint64)
+    count, last = np.zeros(slots, np.int32), np.full(slots, -1, np.int64)
+    place = np.empty(keys.size, np.int64)
+    for f in range(groups.size):
+        for p in range(starts[f], starts[f + 1]):
+            key = (keys[p] ^ (np.uint64(groups[f] + 1) * PAIR)) * MIX | np.uint64(1)
+            slot = np.int64(key >> np.uint64(20)) & (slots - 1)
+            while table[slot] != 0 and table[slot] != key:
+                slot = (slot + 1) & (slots - 1)
+            table[slot] = key
+            count[slot] += last[slot] != f
+            last[slot] = f
+            place[p] = slot
+    return count[place]
+
+
+@njit(nogil=True, cache=True)
+def one_gram_each(numbers, where, places, lengths, text, masked):
     """Whether all positions that share a key also share their tokens.
 
     Args:
@@ -159,13 +238,19 @@ def one_gram_each(numbers, where, places, lengths, text):
         places: int64 [positions], where the gram's text begins.
         lengths: int32 [positions], its tokens.
         text: uint8, tokens, each followed by a space.
+        masked: uint8 [positions], whether its numbers stand for any.
     """
     for p in range(numbers.size):
         q = where[numbers[p]]
-        if lengths[p] != lengths[q]:
+        if lengths[p] != lengths[q] or masked[p] != masked[q]:
             return False
         a, b, left = places[p], places[q], lengths[p]
         while a != b and left > 0:
+            if masked[p] and is_digit(text[a]) and is_digit(text[b]):
+                while text[a] != 32:
+                    a += 1
+                while text[b] != 32:
+                    b += 1
             if text[a] != text[b]:
                 return False
             left -= text[a] == 32

@@ -18,8 +18,11 @@ class Fields(NamedTuple):
     """The suite's distinct field texts and items, for `judge`."""
 
     tokens: np.ndarray  # int32 [fields]
+    counted: np.ndarray  # int32 [fields + tokens]: for each field, how many of its first k tokens count, k = 0, 1, …
+    counted_offsets: np.ndarray  # int64 [fields + 1]: where a field's begin
+    limits: np.ndarray  # float64 [fields]: a field's score must be above it to make its items candidates
     gram_offsets: np.ndarray  # int64 [fields + 1]
-    grams: np.ndarray  # int32: the gram at each position of each field
+    grams: np.ndarray  # int32: the gram at each position of each field, or -1 where it is not looked for
     char_offsets: np.ndarray  # int64 [fields + 1]: where a field's tokens lie in the next two
     char_starts: np.ndarray  # int32: characters of the original text
     char_ends: np.ndarray  # int32
@@ -27,30 +30,37 @@ class Fields(NamedTuple):
     probes: np.ndarray  # int32: the fields that a gram makes a candidate
     item_offsets: np.ndarray  # int64 [items + 1]
     item_fields: np.ndarray  # int32: the distinct text of each field that has tokens
+    item_limits: np.ndarray  # float64 [items]: an item's score must be above it
     holder_offsets: np.ndarray  # int64 [fields + 1]
     holders: np.ndarray  # int32: the items that a field belongs to
 
 
 @njit(nogil=True, cache=True)
-def probe_grams(tokens, gram_offsets, grams, frequency, n, threshold):
+def probe_grams(tokens, counted, counted_offsets, limits, gram_offsets, grams, frequency, n):
     """Which positions of each field can make it a candidate: uint8 for each position.
 
-    The field's most frequent grams stay silent as long as all silent ones together cover no more than the
-    threshold: then a field above the threshold has at least one gram that is not silent (the prefix filter of
+    The field's most frequent grams stay silent as long as all silent ones together cover no more than its
+    limit: then a field above the limit has at least one gram that is not silent (the prefix filter of
     similarity joins).
     """
     probes = np.ones(grams.size, np.uint8)
     for f in range(tokens.size):
         start, end = gram_offsets[f], gram_offsets[f + 1]
+        for p in range(start, end):
+            if grams[p] < 0:
+                probes[p] = 0
         if tokens[f] < n:
             continue
+        count = counted[counted_offsets[f] : counted_offsets[f + 1]]
         covered = np.zeros(tokens[f], np.uint8)
         total = 0
         for p in np.argsort(-frequency[grams[start:end]], kind="mergesort"):
+            if grams[start + p] < 0:
+                continue
             new = 0
             for k in range(p, p + n):
-                new += 1 - covered[k]
-            if (total + new) / tokens[f] > threshold - EPSILON:
+                new += (1 - covered[k]) * (count[k + 1] - count[k])
+            if (total + new) / count[tokens[f]] > limits[f] - EPSILON:
                 break
             total += new
             covered[p : p + n] = 1
@@ -60,17 +70,19 @@ def probe_grams(tokens, gram_offsets, grams, frequency, n, threshold):
 
 @njit(nogil=True, cache=True, inline="always")
 def _score(field, fields, n, gram_seen, row):
-    """Covered / tokens of a field, given the grams seen in this row."""
+    """The share of a field's counted tokens that the grams seen in this row cover."""
     start, end = fields.gram_offsets[field], fields.gram_offsets[field + 1]
     tokens = fields.tokens[field]
+    counts = fields.counted_offsets[field]
     size = min(n, tokens)
     covered = 0
     reach = 0
     for p in range(end - start):
-        if gram_seen[fields.grams[start + p]] == row:
-            covered += p + size - max(p, reach)
+        gram = fields.grams[start + p]
+        if gram >= 0 and gram_seen[gram] == row:
+            covered += fields.counted[counts + p + size] - fields.counted[counts + max(p, reach)]
             reach = p + size
-    return covered / tokens
+    return covered / fields.counted[counts + tokens]
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -80,7 +92,6 @@ def _candidates(
     stop,
     fields,
     n,
-    threshold,
     gram_seen,
     field_tried,
     field_seen,
@@ -91,7 +102,7 @@ def _candidates(
 ):
     """The items that have a field above the threshold, into `items`; returns how many.
 
-    Where the mean of an item's scores is above the threshold, one of them is.
+    Where the mean of an item's scores is above its limit, one of them is (limits of fields are no higher).
     """
     count = 0
     for h in range(begin, stop):
@@ -103,7 +114,7 @@ def _candidates(
             field_tried[field] = now
             field_seen[field] = now
             field_scores[field] = _score(field, fields, n, gram_seen, now)
-            if field_scores[field] <= threshold - EPSILON:
+            if field_scores[field] <= fields.limits[field] - EPSILON:
                 continue
             for w in range(fields.holder_offsets[field], fields.holder_offsets[field + 1]):
                 item = fields.holders[w]
@@ -129,7 +140,7 @@ def _mean(item, fields, n, gram_seen, field_seen, field_scores, now):
 
 
 @njit(nogil=True, cache=True)
-def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):
+def judge(hits, hit_rows, hit_lengths, fields, n, memory):
     """The items that match each row, with the evidence on both sides.
 
     Args:
@@ -138,7 +149,6 @@ def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):
         hit_lengths: int32 [hits], tokens of each hit's gram.
         fields: the suite.
         n: tokens in a gram.
-        threshold: an item's score must be above it.
         memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, items, gram_mark, clock): int64
             stamps, float64 scores and a list of items, kept between calls so that nothing is cleared; `clock`
             [1] counts the stamps given.
@@ -170,7 +180,6 @@ def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):
             stop,
             fields,
             n,
-            threshold,
             gram_seen,
             field_tried,
             field_seen,
@@ -179,9 +188,9 @@ def judge(hits, hit_rows, hit_lengths, fields, n, threshold, memory):
             now,
             items,
         )
-        for item in items[:candidates]:
+        for item in np.sort(items[:candidates]):  # in the order of the suite
             score = _mean(item, fields, n, gram_seen, field_seen, field_scores, now)
-            if score <= threshold + EPSILON:
+            if score <= fields.item_limits[item] + EPSILON:
                 continue
             found = _push(found, n_found, row, item, 0, 0)
             if n_found == scores.size:
@@ -232,6 +241,8 @@ def _item_spans(spans, count, finding, slot, field, fields, n, gram_seen, row, g
     reach = -1  # one past the last covered token
     for p in range(end - start):
         gram = fields.grams[start + p]
+        if gram < 0:
+            continue
         gram_mark[gram] = stamp
         if gram_seen[gram] != row:
             continue

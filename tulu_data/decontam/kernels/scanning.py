@@ -6,14 +6,18 @@ import numpy as np
 from numba import njit
 
 from tulu_data.decontam.kernels.grams import (
+    MASKED_MOST,
     MIX,
+    NUMBER,
     PRIME,
     SHORT_SHIFT,
     bit_of,
     end_bit,
     end_slot,
     grown,
+    is_digit,
     key_of,
+    masked_key,
     single_bit,
     two_bits,
 )
@@ -34,9 +38,17 @@ def _find(table, shift, key):
 
 
 @njit(nogil=True, cache=True)
-def _same(text, place, address, starts, ends, first, size):
-    """Whether `size` tokens from `first` on are those that stand in `text` at `place`, byte by byte."""
+def _same(text, place, address, starts, ends, first, size, masked):
+    """Whether `size` tokens from `first` on are those that stand in `text` at `place`, byte by byte.
+
+    With `masked`, a number is as good as another.
+    """
     for token in range(first, first + size):
+        if masked and is_digit(text[place]) and is_digit(load1(address + np.uint64(starts[token]))):
+            while text[place] != 32:
+                place += 1
+            place += 1
+            continue
         for b in range(starts[token], ends[token]):
             byte = load1(address + np.uint64(b))
             if text[place] != (byte if byte >= 128 else byte | 32):
@@ -80,8 +92,21 @@ def _passes(filter_, shift, key):
 
 
 @njit(nogil=True, cache=True)
-def _long_candidates(hashes, tokens, n, stride, sample, sample_shift, filter_, shift, samples, places, keys):
-    """The places where an n-gram begins that passes the filters, and its key.
+def _mask(address, tokens, starts, hashes, masked, numbers):
+    """Hashes with every number's replaced, and before each token the number of numbers. Returns how many."""
+    count = 0
+    for i in range(tokens):
+        number = is_digit(load1(address + np.uint64(starts[i])))
+        numbers[i] = count
+        masked[i] = NUMBER if number else hashes[i]
+        count += number
+    numbers[tokens] = count
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _sampled(hashes, tokens, n, stride, sample, sample_shift, samples, keys):
+    """The places of runs that the sample knows: one of them lies in every n-gram of the suite.
 
     Every window of n tokens holds exactly one run of n - stride + 1 tokens that begins at a multiple of the
     stride. So it is enough to look up these runs, and the windows around those that are known.
@@ -96,11 +121,34 @@ def _long_candidates(hashes, tokens, n, stride, sample, sample_shift, filter_, s
     ):  # nothing else in this loop, so that many looks into memory are under way at once
         samples[known] = k * stride
         known += np.int64(_passes(sample, sample_shift, keys[k]))
+    return known
+
+
+@njit(nogil=True, cache=True)
+def _long_candidates(hashes, tokens, n, stride, known, samples, filter_, shift, places, keys):
+    """The places around known runs where an n-gram begins that passes the filter, and its key."""
     count = 0
     for k in range(known):
         p = samples[k]
         for start in range(max(0, p - stride + 1), min(p, tokens - n) + 1):
             key = _key_at(hashes, start, n)
+            places[count] = start
+            keys[count] = key
+            count += np.int64(_passes(filter_, shift, key))
+    return count
+
+
+@njit(nogil=True, cache=True)
+def _masked_candidates(masked, numbers, tokens, n, stride, known, samples, filter_, shift, places, keys):
+    """As `_long_candidates`, of the n-grams that hold one to MASKED_MOST numbers, with their masked keys."""
+    count = 0
+    for k in range(known):
+        p = samples[k]
+        for start in range(max(0, p - stride + 1), min(p, tokens - n) + 1):
+            inside = numbers[start + n] - numbers[start]
+            if inside == 0 or inside > MASKED_MOST:
+                continue
+            key = masked_key(_key_at(masked, start, n))
             places[count] = start
             keys[count] = key
             count += np.int64(_passes(filter_, shift, key))
@@ -126,6 +174,11 @@ def _short_candidates(hashes, tokens, last_two, singles, any_single, places):
 @njit(nogil=True, cache=True)
 def _candidates_room(tokens):
     return np.empty(tokens + 1, np.int32), np.empty(tokens + 1, np.int32), np.empty(tokens + 1, np.uint64)
+
+
+@njit(nogil=True, cache=True)
+def _masking_room(size):
+    return np.empty(size, np.uint64), np.empty(size + 1, np.int32)
 
 
 @njit(nogil=True, cache=True)
@@ -160,6 +213,9 @@ def scan(data, offsets, wanted, prepared, tables, grams):
     always = (np.uint64(any_single) << one) | (np.uint64(any_pair) << np.uint64(2))
     out, origins, starts, ends, hashes = make_room(longest(offsets) + 8192)
     samples, places, keys = _candidates_room(starts.size)
+    masks = grams.masks
+    masked_grams = grams.masked
+    masked, numbers = _masking_room(starts.size if masks else 0)
     hits = np.empty((1024, 5), np.int32)
     count = 0
     python = np.empty(64, np.int32)
@@ -176,21 +232,39 @@ def scan(data, offsets, wanted, prepared, tables, grams):
                 break
             out, origins, starts, ends, hashes = enough_room(length)
             samples, places, keys = _candidates_room(starts.size)
+            masked, numbers = _masking_room(starts.size if masks else 0)
         if tokens == NEEDS_PYTHON:
             if left == python.size:
                 python = np.append(python, np.empty_like(python))
             python[left] = text
             left += 1
             continue
-        found = _long_candidates(
-            hashes, tokens, n, stride, sample, sample_shift, filter_, shift, samples, places, keys
+        any_number = masks and _mask(address, tokens, starts, hashes, masked, numbers) > 0
+        known = _sampled(
+            masked if any_number else hashes, tokens, n, stride, sample, sample_shift, samples, keys
         )
-        for c in range(found):
-            gram, place = _find(table, table_shift, keys[c])
-            first = places[c]
-            if gram >= 0 and lengths[gram] == n and _same(grams_text, place, address, starts, ends, first, n):
-                hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, n)
-                count += 1
+        for kind in range(2):
+            if kind == 0:
+                found = _long_candidates(
+                    hashes, tokens, n, stride, known, samples, filter_, shift, places, keys
+                )
+            elif any_number:
+                found = _masked_candidates(
+                    masked, numbers, tokens, n, stride, known, samples, filter_, shift, places, keys
+                )
+            else:
+                break
+            for c in range(found):
+                gram, place = _find(table, table_shift, keys[c])
+                first = places[c]
+                if (
+                    gram >= 0
+                    and lengths[gram] == n
+                    and masked_grams[gram] == kind
+                    and _same(grams_text, place, address, starts, ends, first, n, kind)
+                ):
+                    hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, n)
+                    count += 1
         if not any_short:
             continue
         found = _short_candidates(hashes, tokens, last_two, singles, any_single, places)
@@ -214,7 +288,7 @@ def scan(data, offsets, wanted, prepared, tables, grams):
                 if (
                     gram >= 0
                     and lengths[gram] == size
-                    and _same(grams_text, place, address, starts, ends, first, size)
+                    and _same(grams_text, place, address, starts, ends, first, size, 0)
                 ):
                     hits = _enter(hits, count, text, gram, first, starts, ends, origins, mapped, size)
                     count += 1
