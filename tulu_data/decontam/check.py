@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-
-import numpy as np
 
 from tulu_data.decontam.items import EvalItems, SuiteItems, read_eval
 from tulu_data.decontam.suite import load_suite
@@ -36,24 +35,39 @@ def suite_problems(name: str, workspace: Workspace, mirror: Path | None = None) 
     return problems or check_suite(SuiteItems(suite, tuple(parts)))
 
 
+CAUTIONS = {
+    "short": (
+        "fewer tokens in every field than an n-gram",
+        "Such a field counts as found wherever it occurs whole, so a common phrase matches by chance",
+    ),
+    "alone": (
+        "so few words, or such common ones, that by themselves they say little",
+        "They are found only where they are all that a message says",
+    ),
+    "options": (
+        "a question that says little by itself",
+        "They are found only together with most of their options",
+    ),
+    "whole": (
+        "nothing but what other items of the eval have too (numbers not looked at)",
+        "They are found only whole, word for word",
+    ),
+}
+"""What a matcher may say of an item: what is to be told of it, and what follows."""
+
+
 def _of_eval(items: SuiteItems, number: int, part: EvalItems) -> list[Problem]:
-    fields, start, total = items.index.fields, items.starts[number], len(part.ids)
-    first, last = fields.item_offsets[start], fields.item_offsets[start + total]
-    owners = np.repeat(np.arange(total), np.diff(fields.item_offsets[start : start + total + 1]))
-    long = fields.tokens[fields.item_fields[first:last]] >= items.index.n
-    checked = np.bincount(owners, minlength=total) > 0
-    whole = checked & (np.bincount(owners, weights=long, minlength=total) == 0)
+    start, total = items.starts[number], len(part.ids)
     where = str(items.suite.document.where("evals", number))
-    found = []
-    if short := int(whole.sum()):
-        found.append(Problem(
-            f"{_of(short, total)} of eval {part.eval.name!r} {_have(short)} fewer than "
-            f"{items.index.n} tokens in every field",
-            where,
-            "Such a field counts as found wherever it occurs whole, so a common phrase matches by chance",
-            level="warning",
-        ))  # fmt: skip
-    if nothing := int((~checked).sum()):
+    cautions = Counter(items.matcher.caution(item) for item in range(start, start + total))
+    found = [
+        Problem(
+            f"{_of(cautions[caution], total)} of eval {part.eval.name!r} {_have(cautions[caution])} {what}",
+            where, remedy, level="warning",
+        )
+        for caution, (what, remedy) in CAUTIONS.items() if cautions[caution]
+    ]  # fmt: skip
+    if nothing := items.unchecked(part):
         found.append(Problem(
             f"{_of(nothing, total)} of eval {part.eval.name!r} {_have(nothing)} no token in any field",
             where,

@@ -39,12 +39,33 @@ class Index:
     """The tokens of the distinct field texts."""
     distinctive: npt.NDArray[np.uint8]
     """Beside the tokens of `cut`: whether one counts as more than boilerplate."""
-    frequency: npt.NDArray[np.int32]
-    """For each distinct field text: in how many texts of its group its rarest gram occurs."""
+    groups: npt.NDArray[np.int32]
+    """For each distinct field text: its group (an eval, where boilerplate is learned)."""
     characters: bool = False
     """Whether scripts without spaces are cut into characters."""
     _idle: list[Memory] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def places(self, items: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Where the fields of items lie in `fields.item_fields`, one item's behind the other's."""
+        firsts, lasts = self.fields.item_offsets[items], self.fields.item_offsets[items + 1]
+        counts = lasts - firsts
+        befores = np.cumsum(counts) - counts
+        return np.repeat(firsts - befores, counts) + np.arange(counts.sum())
+
+    def counted(self, item: int, slot: int) -> npt.NDArray[np.bool_]:
+        """Which tokens of a field of an item count; none, where it has no tokens."""
+        for place in range(*self.fields.item_offsets[item : item + 2].tolist()):
+            if self.slots[place] == slot:
+                text = self.fields.item_fields[place]
+                first, size = int(self.fields.counted_offsets[text]), int(self.fields.tokens[text])
+                return np.asarray(np.diff(self.fields.counted[first : first + size + 1]) > 0)
+        return np.zeros(0, np.bool_)
+
+    def unchecked(self, item: int) -> str:
+        """Why nothing can match an item, or an empty string."""
+        first, last = self.fields.item_offsets[item : item + 2]
+        return "" if last > first else "no field of it has a letter or a digit"
 
     @contextmanager
     def memory(self) -> Iterator[Memory]:
@@ -154,7 +175,7 @@ def build_index(
         cut.offsets, cut.starts_at, cut.ends_at,
         probe_offsets, probes, item_offsets, item_fields, item_limits, holder_offsets, holders,
     )  # fmt: skip
-    return Index(n, grams, fields, slots, cut, chosen.distinctive, chosen.rarest, characters)
+    return Index(n, grams, fields, slots, cut, chosen.distinctive, groups, characters)
 
 
 def _distinct(
@@ -188,7 +209,6 @@ class _Chosen:
     masked: npt.NDArray[np.uint8]
     ignored: npt.NDArray[np.uint8]
     distinctive: npt.NDArray[np.uint8]
-    rarest: npt.NDArray[np.int32]
 
 
 def _choose(
@@ -201,30 +221,27 @@ def _choose(
     keys, firsts, offsets = kernels.gram_keys(cut.hashes, cut.offsets, n)
     nothing = np.zeros(len(keys), np.uint8)
     ignored = nothing if ignore is None else ignore(cut)[firsts]
-    texts = len(cut.offsets) - 1
     if learning is None:
-        return _Chosen(
-            keys, firsts, offsets, nothing, ignored, np.ones(len(cut.hashes), np.uint8), np.ones(texts, np.int32)
-        )
+        return _Chosen(keys, firsts, offsets, nothing, ignored, np.ones(len(cut.hashes), np.uint8))
     masked_keys, numbers = kernels.masked_keys(cut.hashes, cut.numbers, cut.offsets, n)
     frequency = kernels.frequencies(masked_keys, offsets, learning[1])
     common = frequency >= learning[0].boilerplate
     masked = (numbers > 0) & (numbers <= kernels.MASKED_MOST) & ~common
     sizes = np.minimum(np.repeat(np.diff(cut.offsets), np.diff(offsets)), n)
-    covered = np.zeros(len(cut.hashes) + 1, np.int64)  # a difference array: +1 where a distinctive gram begins
+    covered = np.zeros(
+        len(cut.hashes) + 1, np.int64
+    )  # a difference array: +1 where a distinctive gram begins
     np.add.at(covered, firsts[~common], 1)
     np.add.at(covered, (firsts + sizes)[~common], -1)
     distinctive = (np.cumsum(covered[:-1]) > 0).astype(np.uint8)
-    rarest = np.zeros(texts, np.int32)
-    full = np.diff(offsets) > 0
-    if full.any():
-        rarest[full] = np.minimum.reduceat(frequency, offsets[:-1][full])
     return _Chosen(
-        np.where(masked, masked_keys, keys), firsts, offsets, masked.astype(np.uint8), ignored, distinctive, rarest
+        np.where(masked, masked_keys, keys), firsts, offsets, masked.astype(np.uint8), ignored, distinctive
     )
 
 
-def _counted(cut: Cut, distinctive: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
+def _counted(
+    cut: Cut, distinctive: npt.NDArray[np.uint8]
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.bool_]]:
     """`Fields.counted`, and which texts are weak: nothing but boilerplate, so that all of it counts."""
     texts = len(cut.offsets) - 1
     sizes = np.diff(cut.offsets)
@@ -233,7 +250,9 @@ def _counted(cut: Cut, distinctive: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[
     weak = (totals == 0) & (sizes > 0)
     counts = np.where(weak[owners], 1, distinctive) if len(owners) else np.zeros(0, np.int64)
     running = np.concatenate([[0], np.cumsum(counts)])
-    within = np.arange(len(owners) + texts) - np.repeat(np.arange(texts), sizes + 1)  # one more place than tokens
+    within = np.arange(len(owners) + texts) - np.repeat(
+        np.arange(texts), sizes + 1
+    )  # one more place than tokens
     return (running[within] - np.repeat(running[cut.offsets[:-1]], sizes + 1)).astype(np.int32), weak
 
 
@@ -247,7 +266,9 @@ def _limits(
     """The limits of fields and items: where all of an item is boilerplate, all of it must be there."""
     items = len(item_offsets) - 1
     owners = np.repeat(np.arange(items), np.diff(item_offsets))
-    strong = np.bincount(owners, weights=~weak[item_fields], minlength=items) > 0 if items else np.zeros(0, bool)
+    strong = (
+        np.bincount(owners, weights=~weak[item_fields], minlength=items) > 0 if items else np.zeros(0, bool)
+    )
     needed = np.zeros(len(weak), np.bool_)  # fields that an item with something distinctive holds
     needed[item_fields[strong[owners]]] = True
     return np.where(weak & ~needed, ALL, threshold), np.where(strong, threshold, ALL)
@@ -413,7 +434,14 @@ def _inverted(values: Any, offsets: Any, size: int) -> tuple[Any, Any]:
 
 
 def _probes(
-    counts: Any, counted: Any, counted_offsets: Any, limits: Any, gram_offsets: Any, gram_of: Any, frequency: Any, n: int
+    counts: Any,
+    counted: Any,
+    counted_offsets: Any,
+    limits: Any,
+    gram_offsets: Any,
+    gram_of: Any,
+    frequency: Any,
+    n: int,
 ) -> tuple[Any, Any]:
     """The fields that each gram makes a candidate, as offsets and fields."""
     probing = kernels.probe_grams(

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tulu_data.decontam.index import Index, build_index
+from tulu_data.decontam.match import Matcher
+from tulu_data.decontam.matchers import matcher_of
 from tulu_data.decontam.suite import Eval, FieldSpec, Suite
 from tulu_data.errors import SourceError, nearest
 from tulu_data.progress import Progress
@@ -27,12 +28,28 @@ from tulu_data.sources.batch import refuse
 
 @dataclass(frozen=True)
 class EvalItems:
-    """The items of one eval: their ids, and the texts of each field (null counts as empty)."""
+    """The items of one eval: their ids, and the texts of each slot (null counts as empty)."""
 
     eval: Eval
     ids: list[str]
     texts: list[list[str]]
+    """Slots are the fields, then the options: as many as the item with the most has."""
     lock: SourceLock
+
+    @property
+    def slots(self) -> list[str]:
+        """What the slots are called."""
+        fields = [field.name for field in self.eval.fields]
+        return [*fields, *(f"options.{number}" for number in range(len(self.texts) - len(fields)))]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """The texts of each item's fields."""
+        return list(zip(*self.texts[: len(self.eval.fields)], strict=True))
+
+    def options(self) -> list[tuple[str, ...]]:
+        """The answer options of each item."""
+        options = self.texts[len(self.eval.fields) :]
+        return list(zip(*options, strict=True)) if options else [()] * len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -46,34 +63,37 @@ class Names:
     ids: pa.Array
     fields: pa.Array
     first_field: npt.NDArray[np.int64]
-    """Where an eval's fields begin in `fields`."""
+    """Where an eval's slots begin in `fields`."""
 
 
 @dataclass(frozen=True)
 class SuiteItems:
-    """All items of a suite, in its order, and the index that finds them."""
+    """All items of a suite, in its order, and the matcher that finds them."""
 
     suite: Suite
     evals: tuple[EvalItems, ...]
 
     @cached_property
-    def index(self) -> Index:
-        """The searchable form (made at first use)."""
-        rows = [row for part in self.evals for row in zip(*part.texts, strict=True)]
-        return build_index(rows, self.suite.rule.ngram, self.suite.rule.threshold)
+    def matcher(self) -> Matcher:
+        """The rule, made ready for the items (at first use)."""
+        rows = [row for part in self.evals for row in part.rows()]
+        options = [given for part in self.evals for given in part.options()]
+        sizes = [len(part.ids) for part in self.evals]
+        groups = np.repeat(np.arange(len(self.evals), dtype=np.int32), sizes)
+        return matcher_of(self.suite.rule, rows, options, groups)
 
     @cached_property
     def names(self) -> Names:
         """What each item, and each field of each item, is called."""
         sizes = [len(part.ids) for part in self.evals]
-        widths = [len(part.eval.fields) for part in self.evals]
+        widths = [len(part.slots) for part in self.evals]
         return Names(
             eval_of=np.repeat(np.arange(len(self.evals), dtype=np.int32), sizes),
             evals=pa.array([part.eval.name for part in self.evals], pa.string()),
             roles=pa.array([part.eval.role for part in self.evals], pa.string()),
             splits=pa.array([part.eval.split for part in self.evals], pa.string()),
             ids=pa.array([name for part in self.evals for name in part.ids], pa.string()),
-            fields=pa.array([field.name for part in self.evals for field in part.eval.fields], pa.string()),
+            fields=pa.array([name for part in self.evals for name in part.slots], pa.string()),
             first_field=np.cumsum([0, *widths[:-1]]),
         )
 
@@ -88,10 +108,9 @@ class SuiteItems:
         return self.evals[number], item - self.starts[number]
 
     def unchecked(self, part: EvalItems) -> int:
-        """How many items of an eval have no token in any field, so that nothing can match them."""
+        """How many items of an eval nothing can match."""
         start = self.starts[self.evals.index(part)]
-        fields = np.diff(self.index.fields.item_offsets)[start : start + len(part.ids)]
-        return int((fields == 0).sum())
+        return sum(bool(self.matcher.unchecked(item)) for item in range(start, start + len(part.ids)))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -128,10 +147,12 @@ def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
     source = open_source(entry.spec(), base=base, mirror=mirror)
     ids: list[str] = []
     texts: list[list[str]] = [[] for _ in entry.fields]
+    options: list[list[str]] = []
     for batch in _first(source.batches(on_bad=refuse), entry.first):
         ids += _ids(entry, batch)
         for column, field in zip(texts, entry.fields, strict=True):
             column.extend(_texts(entry, field, batch))
+        options += _options(entry, batch)
     if entry.rows is not None and len(ids) != entry.rows:
         raise SourceError(
             f"eval {entry.name!r} has {len(ids):,} rows",
@@ -143,6 +164,8 @@ def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
             raise SourceError(
                 f"eval {entry.name!r}: field {field.name!r} is empty in every row", where=entry.from_
             )
+    most = max(map(len, options), default=0)
+    texts += [[given[n] if n < len(given) else "" for given in options] for n in range(most)]
     return EvalItems(entry, _unlike(ids), texts, source.lock())
 
 
@@ -200,6 +223,34 @@ def _texts(entry: Eval, field: FieldSpec, batch: Batch) -> list[str]:
                 where=batch.where(row, field.column), expected=field.pattern,
             )  # fmt: skip
     return [hit.group(1) or "" for hit in found if hit]
+
+
+_LETTERED = re.compile(r"\s*[(\[]?([A-Z])[)\].:]\s*")
+
+
+def _options(entry: Eval, batch: Batch) -> list[list[str]]:
+    """The options of each row, without letters before them."""
+    given: list[list[str]] = [[] for _ in range(batch.table.num_rows)]
+    for path in entry.options:
+        for row, value in enumerate(_column(entry, path, batch).to_pylist()):
+            found = value if isinstance(value, list) else [value]
+            for text in found:
+                if text is not None and not isinstance(text, str):
+                    raise SourceError(
+                        f"eval {entry.name!r}: an option is no text but {type(text).__name__}",
+                        where=batch.where(row, path), expected="columns of text, or one with lists of text",
+                    )  # fmt: skip
+            given[row] += [text or "" for text in found]
+    return [_without_letters(texts) for texts in given]
+
+
+def _without_letters(options: list[str]) -> list[str]:
+    """Options without the letters before them, where each has its own: "(A) Line", "(B) Circle"."""
+    found = [_LETTERED.match(text) for text in options]
+    letters = [hit.group(1) for hit in found if hit]
+    if letters != [chr(ord("A") + number) for number in range(len(options))]:
+        return options
+    return [text[hit.end() :] for text, hit in zip(options, found, strict=True) if hit]
 
 
 def _column(entry: Eval, path: str, batch: Batch) -> Any:

@@ -26,6 +26,8 @@ class Cell:
     """How many of them some row of the dataset matches."""
     rows: int
     """How many rows of the dataset match one of them."""
+    review: int
+    """How many rows have only findings that a person should look at."""
     contaminated: bool
     """Whether more than the rule's share of the items is matched (2 % for tulu3)."""
 
@@ -44,14 +46,21 @@ class Tally:
     def __init__(self) -> None:
         self._items: dict[tuple[str, str], set[str]] = {}
         self._rows: Counter[tuple[str, str]] = Counter()
+        self._review: Counter[tuple[str, str]] = Counter()
 
     def add(self, matches: pa.Table) -> None:
-        """Counts the findings of some rows; those that are kept do not count."""
-        counted = matches.filter(pc.not_equal(matches["action"], "keep")).group_by(["dataset", "eval"])
+        """Counts the findings of some rows; those that are kept do not count, and those to review by themselves."""
+        dropped = pc.equal(matches["action"], "drop")
+        counted = matches.filter(dropped).group_by(["dataset", "eval"])
         for found in counted.aggregate([("item_id", "distinct"), ("row_id", "count_distinct")]).to_pylist():
             pair = (found["dataset"], found["eval"])
             self._items.setdefault(pair, set()).update(found["item_id_distinct"])
             self._rows[pair] += found["row_id_count_distinct"]
+        seen = matches.filter(pc.not_equal(matches["action"], "keep")).group_by(["dataset", "eval", "row_id"])
+        worst = seen.aggregate([("action", "min")])  # "drop" comes before "review"
+        only = worst.filter(pc.equal(worst["action_min"], "review")).group_by(["dataset", "eval"])
+        for found in only.aggregate([([], "count_all")]).to_pylist():
+            self._review[found["dataset"], found["eval"]] += found["count_all"]
 
     def cells(self, datasets: Sequence[str], suite: SuiteItems) -> list[Cell]:
         """Every dataset against every eval, in the order given."""
@@ -62,7 +71,17 @@ class Tally:
                 pair = (dataset, part.eval.name)
                 items = len(self._items.get(pair, ()))
                 over = items > share * len(part.ids)
-                out.append(Cell(*pair, part.eval.role, len(part.ids), items, self._rows[pair], over))
+                out.append(
+                    Cell(
+                        *pair,
+                        part.eval.role,
+                        len(part.ids),
+                        items,
+                        self._rows[pair],
+                        self._review[pair],
+                        over,
+                    )
+                )
         return out
 
 

@@ -1,52 +1,238 @@
-"""The rules that say when an evaluation item counts as found in a training row."""
+"""The rules that say when an evaluation item counts as found in a training row.
+
+    tulu-data   ours, the default: distinctive n-grams, short items, options, changed numbers   Distinctive
+    tulu3       Tülu 3: more than half of an item's tokens lie in shared 8-grams                 Coverage
+    olmo3       Olmo 3: tulu3, less generic phrases and formulas of one-character tokens         Coverage
+    gpt3        GPT-3: one shared 13-gram                                                        Coverage
+    exact       the whole item, word for word                                                    Exact
+    minhash     near-duplicates of whole items and of passages as long as they                   MinHash
+
+A rule of one's own is a YAML file, `{rule: NAME, like: PRESET, …settings}`, or such a mapping in the suite.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tulu_data.errors import RecipeError, unknown
+from tulu_data.document import read_document
+from tulu_data.errors import Problem, RecipeError, unknown
 from tulu_data.op import settings_problems
+from tulu_data.text.tokens import Token, tokens
+from tulu_data.workspace import Workspace
 
 EPSILON = 1e-12
 """By so much a score must be above the threshold: in floats, 5/6, 1/2 and 1/6 have a mean above a half."""
 
+Kind = Literal["copy", "partial", "short", "options", "changed_numbers", "near_duplicate"]
+Action = Literal["drop", "review", "keep"]
+
+ACTIONS: dict[Kind, Action] = {
+    "copy": "drop",
+    "partial": "drop",
+    "short": "drop",
+    "options": "drop",
+    "changed_numbers": "review",
+    "near_duplicate": "review",
+}
+"""What becomes of a row, by the kind of its findings. To review: it stays, and is listed."""
+
 
 class Rule(BaseModel):
+    """What all rules have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rule: str
+    """Its name."""
+    contaminated: float = Field(default=0.02, ge=0, le=1)
+    """A dataset that matches more than this share of an eval's items is contaminated: "more than 2 %" (Tülu 3,
+    arXiv 2411.15124, section 3.2)."""
+    actions: dict[Kind, Action] = Field(default_factory=dict)
+    """What becomes of rows, where it is not as in ACTIONS."""
+
+    kinds: ClassVar[tuple[Kind, ...]]
+    """The kinds of findings that the rule makes."""
+    characters: ClassVar[bool] = False
+    """Whether scripts without spaces are cut into characters."""
+
+    def action(self, kind: str) -> Action:
+        """What becomes of a row with such a finding."""
+        return {**ACTIONS, **self.actions}[kind]  # type: ignore[index]
+
+    def tokens(self, text: str) -> list[Token]:
+        """A text as the rule sees it."""
+        return tokens(text, characters=self.characters)
+
+
+class Coverage(Rule):
     """The rule of Tülu 3 (arXiv 2411.15124, section 3.2), and what may be set otherwise.
 
     A token of an evaluation field is covered if it lies in an n-gram of that field which occurs inside one
     message of the training row. A field's score is covered / tokens; a field with fewer than n tokens scores
     1 if it occurs whole in one message, else 0. An item's score is the mean over its fields; it is matched
-    above the threshold.
+    above the threshold. What is ignored covers nothing, and still counts among the tokens.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    kinds = ("copy", "partial", "short")
 
+    method: Literal["coverage"] = "coverage"
     ngram: int = Field(default=8, ge=1, le=64)
-    """Tokens in an n-gram; the paper found 8 to work best."""
+    """Tokens in an n-gram; the Tülu 3 paper found 8 to work best."""
     threshold: float = Field(default=0.5, ge=0, lt=1)
     """"More than 50 %" of an item's tokens must match, in one training row."""
-    contaminated: float = Field(default=0.02, ge=0, le=1)
-    """A dataset that matches more than this share of an eval's items is contaminated: "more than 2 %"."""
+    generic: tuple[str, ...] = ()
+    """Phrases that say nothing of a task: n-grams that lie inside one of them, or hold one, are ignored."""
+    single: float | None = Field(default=None, gt=0, le=1)
+    """n-grams are ignored of whose tokens more than this share has one character ("mostly length 1")."""
 
 
-PRESETS: dict[str, Rule] = {"tulu3": Rule()}
+class Exact(Rule):
+    """The whole item, token for token, inside one message: what a plain search for its text would find.
+
+    Case, spaces, punctuation and Unicode variants do not matter, since tokens are compared. Of an item with
+    several fields each must be there.
+    """
+
+    kinds = ("copy", "short")
+
+    method: Literal["exact"] = "exact"
+
+
+class MinHash(Rule):
+    """Near-duplicates: the Jaccard similarity of the sets of n-grams of an item and of a passage of a message.
+
+    Passages are the whole message, and every window as long as the item, half an item apart. MinHash and
+    banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, chapter 3) name the candidates; each is
+    then measured exactly, so that nothing is flagged on an estimate. All fields of an item are taken together.
+    """
+
+    kinds = ("copy", "near_duplicate")
+
+    method: Literal["minhash"] = "minhash"
+    ngram: int = Field(default=3, ge=1, le=64)
+    """Tokens in an n-gram: short ones, because an edit in the middle of an item spoils n of them."""
+    threshold: float = Field(default=0.6, gt=0, le=1)
+    """The Jaccard similarity from which on two texts are near-duplicates."""
+    permutations: int = Field(default=128, ge=16, le=1024)
+    """Length of a signature; bands are chosen from it as datasketch chooses them."""
+    actions: dict[Kind, Action] = {"near_duplicate": "drop"}
+    """The rule makes no other kind but whole copies, so near-duplicates drop."""
+
+
+class Distinctive(Rule):
+    """Our rule: coverage by n-grams as in Tülu 3, but only what is distinctive counts, and changes are seen.
+
+    *Boilerplate.* An n-gram that `boilerplate` or more texts of an eval share (numbers not looked at) is that
+    eval's boilerplate; tokens in no other n-gram do not count. *Candidates* are the items of which more than
+    `threshold` of the counted tokens are covered by n-grams of the row, where up to three numbers of an n-gram
+    may be others. A row's messages of one role are one text, so that an item split over turns is found.
+
+    A candidate is laid beside the row, and becomes a finding of the first kind that fits:
+
+        copy             all of it stands there, token for token
+        short            the same, and no field is as long as an n-gram
+        options          the same of a question that says little by itself, and most of its options follow
+        changed_numbers  where item and row differ, numbers, number words or single letters were replaced
+        partial          at least `at_least` counted tokens are covered, and few words were replaced
+        near_duplicate   most of it is there, but other words were replaced, or fewer tokens are covered
+
+    A question says little by itself if it has fewer than `phrase` tokens, if it is a phrase of other items of
+    its eval, or if it is nothing but boilerplate. It needs its options (shuffled, with any letters); without
+    options, one shorter than an n-gram must be all that a message says.
+    """
+
+    kinds = ("copy", "partial", "short", "options", "changed_numbers", "near_duplicate")
+    characters = True
+
+    method: Literal["distinctive"] = "distinctive"
+    ngram: int = Field(default=8, ge=2, le=64)
+    """Tokens in an n-gram, as in Tülu 3."""
+    threshold: float = Field(default=0.5, ge=0, lt=1)
+    """More than this share of an item's counted tokens must be covered, as in Tülu 3."""
+    boilerplate: int = Field(default=3, ge=2)
+    """So many texts of an eval make an n-gram boilerplate. Two may be a problem and its variant."""
+    at_least: int = Field(default=20, ge=1)
+    """Fewer covered tokens are no part of an item but a phrase: of 901 MATH problems that share half of a test
+    problem's tokens, nearly all with fewer covered were other problems. decon asks for all of an item below 20."""
+    replaced: float = Field(default=0.1, ge=0, le=1)
+    """The most words that may be replaced in a `partial`, as a share of the item's tokens."""
+    similar: float = Field(default=0.8, gt=0, le=1)
+    """The least share of equal tokens in a `near_duplicate` with fewer covered tokens."""
+    phrase: int = Field(default=4, ge=1)
+    """Tokens that a question needs to say something by itself."""
+    options: float = Field(default=0.75, gt=0, le=1)
+    """The share of its options that a question which says little needs, and two at least."""
+
+
+OLMO3_GENERIC = (
+    "What is the best answer to the following question",
+    "Which of the following is the correct answer to the question",
+    "Choose the correct answer from the following options",
+    "Answer the following multiple choice question",
+    "The following are multiple choice questions with answers about",
+    "Express your answer as a common fraction in simplest form",
+    "Express your answer in simplest radical form",
+    "Round your answer to the nearest hundredth",
+    "Please reason step by step and put your final answer within boxed",
+    "Write a function that takes in a list of integers and returns",
+    "Your entire response should be in English and should not contain",
+    "Read the passage and answer the following question",
+)
+"""Olmo 3 (arXiv 2512.13961, section 4.2.1) ignores "generic phrases" that its authors found by hand and did not
+publish; these are ours, found in the same way."""
+
+PRESETS: dict[str, Rule] = {
+    "tulu-data": Distinctive(rule="tulu-data"),
+    "tulu3": Coverage(rule="tulu3"),
+    "olmo3": Coverage(rule="olmo3", generic=OLMO3_GENERIC, single=0.5),
+    "gpt3": Coverage(rule="gpt3", ngram=13, threshold=0),
+    "exact": Exact(rule="exact"),
+    "minhash": MinHash(rule="minhash"),
+}
+DEFAULT = "tulu-data"
 
 
 def rule_of(given: str | Mapping[str, Any], *, where: str = "") -> Rule:
-    """The rule of a preset's name, or of a mapping of settings.
+    """The rule of a preset's name, or of a mapping: `rule` (its name), `like` (a preset), and settings.
 
-    >>> rule_of("tulu3").ngram, rule_of({"ngram": 13}).threshold
+    >>> rule_of("tulu3").ngram, rule_of({"like": "tulu3", "ngram": 13}).threshold
     (8, 0.5)
     """
     if isinstance(given, str):
         if given not in PRESETS:
             raise unknown("rule", given, PRESETS, where=where)
         return PRESETS[given]
+    settings = dict(given)
+    preset = settings.pop("like", DEFAULT)
+    if preset not in PRESETS:
+        raise unknown("rule", str(preset), PRESETS, where=where)
+    start = PRESETS[preset]
+    if isinstance(settings.get("actions"), Mapping):
+        settings["actions"] = {**start.actions, **settings["actions"]}
     try:
-        return Rule.model_validate(dict(given))
+        return type(start).model_validate({**start.model_dump(), "rule": f"like {preset}", **settings})
     except ValidationError as error:
-        raise RecipeError("the rule is wrong", settings_problems(error, Rule, where)) from None
+        raise RecipeError("the rule is wrong", settings_problems(error, type(start), where)) from None
+
+
+def load_rule(name: str, workspace: Workspace, *, base: Path | None = None, where: str = "") -> Rule:
+    """The rule that `name` stands for: a preset, or a file of `decontam/` or at a path that ends in .yaml.
+
+    Raises:
+        UsageError: nothing has that name.
+        RecipeError: the file is wrong.
+    """
+    if not name.endswith((".yaml", ".yml")):
+        return rule_of(name, where=where)
+    path = workspace.find("decontam", name, base=base)
+    document = read_document(path)
+    if "rule" not in document.data:
+        expected = "rule: NAME, then like: PRESET and the settings that differ"
+        raise RecipeError(
+            f"{path.name} is no rule", [Problem("the key 'rule' is missing", str(path), expected)]
+        )
+    return rule_of(document.data, where=str(path))

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from tulu_data import __version__
 from tulu_data.decontam.check import check_suite
 from tulu_data.decontam.data import Data, data_to_scan
-from tulu_data.decontam.evidence import MATCHES, explode, findings_of
+from tulu_data.decontam.evidence import MATCHES, dropped_for, explode, findings_of
 from tulu_data.decontam.index import tell_first_compilation
 from tulu_data.decontam.items import SuiteItems, read_items
 from tulu_data.decontam.output import NativeWriter, new_folder
@@ -263,6 +263,7 @@ def _scan(run: _Run, data: Data, source: Any, folder: Path) -> _Scanned:
             done.bad += piece.bad
             if piece.flagged.num_rows:
                 dropped.write(piece.flagged)
+            if piece.adapted.num_rows:
                 _record(run, data, piece, work.kind, seen)
             task.advance(max(0, piece.position - task.done))
     done.bad = sorted([*unreadable.rows, *done.bad], key=lambda bad: bad.where.row or 0)
@@ -306,10 +307,10 @@ class _Worker:
         findings = findings_of(rows, self.kind, self.run.roles, self.run.suite)
         hit = pc.is_valid(findings)
         native = _without_bad(batch, rows)
-        flagged = native.filter(hit)
-        first = pc.struct_field(pc.list_element(findings.filter(hit), 0), "eval")
-        flagged = flagged.append_column(VERDICT, pc.binary_join_element_wise("decontaminate", first, ":"))
-        clean = native if not flagged.num_rows else native.filter(pc.invert(hit))
+        reason = pc.binary_join_element_wise("decontaminate", dropped_for(findings), ":")
+        drop = pc.is_valid(reason)
+        flagged = native.filter(drop).append_column(VERDICT, reason.drop_null())
+        clean = native if not flagged.num_rows else native.filter(pc.invert(drop))
         return _Piece(
             clean,
             flagged,
@@ -392,6 +393,7 @@ def _summary(run: _Run, scanned: list[_Scanned], table: list[Cell], out: Path) -
                 "percent": round(cell.percent, 2),
                 "verdict": "contaminated" if cell.contaminated else "matches" if cell.matched else "no match",
                 "rows_flagged": cell.rows,
+                "rows_to_review": cell.review,
             }
             for cell in table
         ],

@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 from pydantic import Field, PrivateAttr
 
 from tulu_data.decontam.check import check_suite
-from tulu_data.decontam.evidence import FINDING, MATCHES, explode, findings_of, scanned_columns
+from tulu_data.decontam.evidence import FINDING, MATCHES, dropped_for, explode, findings_of, scanned_columns
 from tulu_data.decontam.index import tell_first_compilation
 from tulu_data.decontam.items import SuiteItems, read_items
 from tulu_data.decontam.policy import Cell, cells
+from tulu_data.decontam.rules import Action
+from tulu_data.decontam.rules import Kind as FindingKind
 from tulu_data.decontam.suite import Suite, load_suite
 from tulu_data.errors import PolicyError, Problem
 from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Step, verdicts
@@ -64,7 +66,12 @@ class _OfSuite(Step):
     """What the parts of the step share: the suite they name, found from where the recipe lies."""
 
     suite: str = Field(description="A suite of `decontam/`, or a path to a .yaml file.")
-    rule: str | None = Field(default=None, description="A preset that wins over the suite's own rule.")
+    rule: str | None = Field(
+        default=None, description="A preset, or a rule's file, that wins over the suite's own rule."
+    )
+    actions: dict[FindingKind, Action] = Field(
+        default={}, description="What becomes of rows, by the kind of a finding: drop, review or keep."
+    )
 
     _from: tuple[Workspace, Path] | None = PrivateAttr(default=None)
 
@@ -76,7 +83,7 @@ class _OfSuite(Step):
 
     def _load(self) -> Suite:
         workspace, base = self._from or (Workspace.here(), None)
-        return load_suite(self.suite, workspace, base=base, rule=self.rule)
+        return load_suite(self.suite, workspace, base=base, rule=self.rule, actions=self.actions)
 
     def content(self) -> str:
         """A hash of the suite's rule and items."""
@@ -145,9 +152,13 @@ class Decontaminate(_OfSuite):
         """Find the matches, gather them all, then reject."""
         roles = ROLES if self.roles == "all" else self.roles
         return (
-            self._part(FindMatches(suite=self.suite, rule=self.rule, roles=roles)),
+            self._part(FindMatches(suite=self.suite, rule=self.rule, actions=self.actions, roles=roles)),
             GatherMatches(),
-            self._part(RejectMatches(suite=self.suite, rule=self.rule, on_unseen=self.on_unseen)),
+            self._part(
+                RejectMatches(
+                    suite=self.suite, rule=self.rule, actions=self.actions, on_unseen=self.on_unseen
+                )
+            ),
         )
 
 
@@ -175,7 +186,7 @@ class FindMatches(_OfSuite, Op):
         """Reads and indexes the suite."""
         tell_first_compilation(context.say)
         items = items_of(self._load(), context.mirror)
-        _ = items.index
+        _ = items.matcher
         return context.kind, items
 
     def apply(self, batch: pa.Table, state: tuple[Kind, SuiteItems]) -> pa.Table:
@@ -258,11 +269,7 @@ class RejectMatches(_OfSuite, Op):
     def apply(self, batch: pa.Table, state: Rejection) -> pa.Table:
         """Verdicts: `decontaminate:EVAL` for a matched row, `decontaminate:dataset:EVAL` for a source."""
         findings = one_chunk(batch[FINDINGS_FIELD.name])
-        first = pc.list_element(
-            pc.if_else(pc.equal(pc.list_value_length(findings), 0), pa.scalar(None, findings.type), findings),
-            0,
-        )
-        reason = pc.binary_join_element_wise(self.name, pc.struct_field(first, "eval"), ":")
+        reason = pc.binary_join_element_wise(self.name, dropped_for(findings), ":")
         batch = verdicts(batch, pc.is_valid(reason), reason)
         for source, eval_ in state.sources.items():
             batch = verdicts(batch, pc.equal(batch["source"], source), f"{self.name}:dataset:{eval_}")

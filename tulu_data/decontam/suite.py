@@ -1,7 +1,7 @@
 """A suite: the evaluations that training data is held against, and the rule.
 
 suite: mine
-rule: tulu3                     # a preset, or a mapping of its settings
+rule: tulu-data                 # a preset, a rule's file, or a mapping: {like: tulu3, ngram: 13}
 evals:
   - {name: gsm8k, role: development, from: "hf:openai/gsm8k", split: test, fields: [question], rows: 1319}
 train: [data/alpaca.json.gz]    # scanned when the command names no data
@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from tulu_data.decontam.rules import Rule, rule_of
+from tulu_data.decontam.rules import DEFAULT, Action, Kind, Rule, load_rule, rule_of
 from tulu_data.document import Document, read_document
 from tulu_data.errors import Problem, RecipeError
 from tulu_data.op import document_problem
@@ -59,6 +59,8 @@ class Eval(SourceSpec):
     name: str = Field(pattern=NAME)
     role: Role = "development"
     fields: tuple[FieldSpec, ...] = Field(min_length=1)
+    options: tuple[str, ...] = ()
+    """The columns of a multiple-choice item's answer options: of text each, or one with a list of texts."""
     id: str | None = None
     """The column that names an item; its row number otherwise."""
     rows: int | None = Field(default=None, ge=1)
@@ -92,7 +94,7 @@ class SuiteModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     suite: str = Field(pattern=NAME)
-    rule: str | Mapping[str, Any] = "tulu3"
+    rule: str | Mapping[str, Any] = DEFAULT
     evals: tuple[Eval, ...] = Field(min_length=1)
     train: tuple[str, ...] = ()
 
@@ -110,7 +112,12 @@ class Suite:
 
 
 def load_suite(
-    name: str | Path, workspace: Workspace, *, base: Path | None = None, rule: str | None = None
+    name: str | Path,
+    workspace: Workspace,
+    *,
+    base: Path | None = None,
+    rule: str | None = None,
+    actions: Mapping[Kind, Action] | None = None,
 ) -> Suite:
     """The suite that `name` stands for: a file, or a name in `decontam/`, the workspace's or the shipped one.
 
@@ -118,7 +125,8 @@ def load_suite(
         name: a path that ends in .yaml, or a name.
         workspace: where names are looked up.
         base: what a relative path counts from (a recipe's folder); the workspace otherwise.
-        rule: a preset that wins over the suite's own rule.
+        rule: a preset, or a rule's file, that wins over the suite's own rule.
+        actions: what becomes of rows by the kind of a finding, where it is not as the rule says.
 
     Raises:
         UsageError: nothing has that name.
@@ -137,7 +145,14 @@ def load_suite(
         raise RecipeError(
             f"the suite {path.name} is wrong", [Problem(f"two evals are named {twice[0]!r}", place)]
         )
-    chosen = rule_of(rule if rule is not None else model.rule, where=str(document.where("rule")))
+    if rule is not None:
+        chosen = load_rule(rule, workspace, base=base)
+    elif isinstance(model.rule, str):
+        chosen = load_rule(model.rule, workspace, base=path.parent, where=str(document.where("rule")))
+    else:
+        chosen = rule_of(model.rule, where=str(document.where("rule")))
+    if actions:
+        chosen = chosen.model_copy(update={"actions": {**chosen.actions, **actions}})
     return Suite(model.suite, chosen, model.evals, model.train, path.parent, document)
 
 

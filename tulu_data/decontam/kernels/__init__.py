@@ -2,12 +2,14 @@
 
 scan      where the suite's n-grams occur in texts            scanning.py
 judge     which items that makes, with the evidence           judging.py
+compare   what of an item is equal, and what was changed      comparing.py
 the rest  makes the tables that these two look into           grams.py
 """
 
 from pathlib import Path
 
 from tulu_data.decontam import rules
+from tulu_data.decontam.kernels.comparing import Words, compare, find_whole, options_near
 from tulu_data.decontam.kernels.grams import (
     END_BITS,
     MASKED_MOST,
@@ -44,16 +46,20 @@ __all__ = [
     "SIZES",
     "Fields",
     "Grams",
+    "Words",
+    "compare",
     "cut_all",
     "end_bit",
     "end_slot",
     "fill",
     "fill_sample",
+    "find_whole",
     "frequencies",
     "gram_keys",
     "judge",
     "masked_keys",
     "one_gram_each",
+    "options_near",
     "probe_grams",
     "scan",
     "set_bit",

@@ -18,7 +18,9 @@ class Fields(NamedTuple):
     """The suite's distinct field texts and items, for `judge`."""
 
     tokens: np.ndarray  # int32 [fields]
-    counted: np.ndarray  # int32 [fields + tokens]: for each field, how many of its first k tokens count, k = 0, 1, …
+    counted: (
+        np.ndarray
+    )  # int32 [fields + tokens]: for each field, how many of its first k tokens count, k = 0, 1, …
     counted_offsets: np.ndarray  # int64 [fields + 1]: where a field's begin
     limits: np.ndarray  # float64 [fields]: a field's score must be above it to make its items candidates
     gram_offsets: np.ndarray  # int64 [fields + 1]
@@ -154,7 +156,7 @@ def judge(hits, hit_rows, hit_lengths, fields, n, memory):
             [1] counts the stamps given.
 
     Returns:
-        findings: int32 [findings, 2]: row, item
+        findings: int32 [findings, 2]: row, item; ordered by both
         scores: float64 [findings]
         slot_scores: float64, of each field of each finding, one finding behind the other
         item_spans: int32 [spans, 4]: finding, slot, start, end

@@ -1,0 +1,109 @@
+"""Items laid beside the rows that they were found in; see `kernels/comparing.py`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from tulu_data.decontam import kernels
+from tulu_data.decontam.index import Cut, Index, cut_texts
+from tulu_data.decontam.kernels import Words
+from tulu_data.decontam.match import Column, Findings
+
+NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "thousand", "million", "half", "third", "quarter", "twice", "double", "triple", "first", "second", "fourth", "fifth", "sixth"]
+"""Count as numbers when an item is laid beside a row, so that "five slices" and "six slices" are a change."""
+
+
+class Compared(NamedTuple):
+    """What `compare` says of each slot of each finding."""
+
+    whole: npt.NDArray[np.bool_]
+    equal: npt.NDArray[np.int64]
+    symbols: npt.NDArray[np.int64]
+    words: npt.NDArray[np.int64]
+    text: npt.NDArray[np.int64]
+    """Of the texts that were compared; -1 where the slot was not found."""
+    place: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The texts with hits in rows that have findings, cut again."""
+
+    cut: Cut
+    words: Words
+    numbers: npt.NDArray[np.int64]
+    """The number over all columns of each text."""
+    text_of: npt.NDArray[np.int32]
+    """The other way round; -1 for texts that were not cut."""
+    columns: list[Column]
+
+    @classmethod
+    def of(
+        cls, columns: list[Column], hits: Any, hit_rows: Any, rows: npt.NDArray[np.int32], *, characters: bool
+    ) -> Rows:
+        """Cuts what the findings need."""
+        numbers = np.unique(hits[np.isin(hit_rows, rows), 0]).astype(np.int64)
+        texts = []
+        for number in numbers.tolist():
+            column, text = _text(columns, number)
+            texts.append(column.texts.text(text))
+        cut = cut_texts(pa.array(texts, pa.string()), characters=characters)
+        text_of = np.full(sum(len(column.rows) for column in columns), -1, np.int32)
+        text_of[numbers] = np.arange(len(numbers))
+        return cls(cut, words_of(cut), numbers, text_of, columns)
+
+    def alone(self, compared: Compared, slot: int) -> bool:
+        """Whether the tokens at which a slot was found are all that a message says."""
+        text, first = int(compared.text[slot]), int(compared.place[slot])
+        last = first + int(compared.equal[slot])
+        low, high = self.cut.offsets[text : text + 2].tolist()
+        column, number = _text(self.columns, int(self.numbers[text]))
+        start, end = 0, np.iinfo(np.int32).max
+        if column.pieces is not None:
+            starts = column.pieces.starts(number)
+            message = int(np.searchsorted(starts, self.cut.starts_at[first], side="right"))
+            start, end = int(starts[message - 1]), int(starts[message])
+        others_before = first > low and self.cut.ends_at[first - 1] > start
+        others_behind = last < high and self.cut.starts_at[last] < end
+        return not others_before and not others_behind and bool(self.cut.ends_at[last - 1] <= end)
+
+
+def _text(columns: list[Column], number: int) -> tuple[Column, int]:
+    """The column that a text is in, and its number there."""
+    for column in columns:
+        if number < len(column.rows):
+            return column, number
+        number -= len(column.rows)
+    raise IndexError(number)
+
+
+def words_of(cut: Cut) -> Words:
+    """A Cut as `compare` takes it."""
+    firsts = cut.text[cut.places] if len(cut.ends) else np.zeros(0, np.uint8)
+    letters = (cut.ends - cut.places == 1) & (
+        firsts < 128
+    )  # a byte of its own; in other scripts one is a word
+    symbols = letters | (cut.numbers > 0) | np.isin(cut.hashes, _numberwords_of())
+    text = cut.text if len(cut.text) else np.zeros(1, np.uint8)
+    return Words(cut.offsets, cut.hashes, cut.numbers, symbols.astype(np.uint8), cut.places, cut.ends, text)
+
+
+@cache
+def _numberwords_of() -> npt.NDArray[np.uint64]:
+    return cut_texts(pa.array(NUMBER_WORDS)).hashes
+
+
+def compared(index: Index, ours: Words, found: Findings, hits: Any, hit_rows: Any, rows: Rows) -> Compared:
+    """Lays every slot of every finding beside its row."""
+    out = kernels.compare(
+        np.stack([found.rows, found.items], axis=1), found.slot_offsets, found.slot_scores,
+        np.searchsorted(hit_rows, found.rows), np.searchsorted(hit_rows, found.rows, side="right"),
+        hits, index.fields, ours, rows.words, rows.text_of, len(index.grams.length),
+    )  # fmt: skip
+    return Compared(out[:, 0] > 0, *(out[:, column] for column in range(1, 6)))

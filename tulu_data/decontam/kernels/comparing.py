@@ -1,0 +1,356 @@
+"""Laying an item's field beside the passage of a row that it was found in: what is equal, what was changed.
+
+The runs that both share are chained in order, from the longest one outwards. What lies between two runs, or
+little before the first or behind the last, was changed if both sides have something there. A change of
+numbers, number words or single letters is told from a change of other words.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from tulu_data.decontam.kernels.grams import grown
+
+END = 3
+"""So few tokens before the first run or behind the last are compared with what stands in their place."""
+GAP = 64
+"""Longer gaps are not compared token by token."""
+PATIENCE = 16
+"""So many times the length of both sides is compared at most before a whole field is searched for in linear time."""
+
+
+class Words(NamedTuple):
+    """The tokens of texts, as `Cut` has them."""
+
+    offsets: np.ndarray  # int64 [texts + 1]
+    hashes: np.ndarray  # uint64 [tokens]
+    numbers: np.ndarray  # uint8 [tokens]: begins with a digit
+    symbols: np.ndarray  # uint8 [tokens]: a number, a number word or a single letter
+    places: np.ndarray  # int64 [tokens]: where it begins in `text`
+    ends: np.ndarray  # int64 [tokens]
+    text: np.ndarray  # uint8
+
+
+@njit(nogil=True, cache=True)
+def _like(ours, i, theirs, j):
+    """Whether two tokens are equal, or both numbers."""
+    return ours.hashes[i] == theirs.hashes[j] or (ours.numbers[i] and theirs.numbers[j])
+
+
+@njit(nogil=True, cache=True)
+def _stands_at(ours, start, size, theirs, place, stop):
+    """How many of `size` tokens are equal from `place` on, up to the first that is not."""
+    for k in range(size):
+        if place + k >= stop or ours.hashes[start + k] != theirs.hashes[place + k]:
+            return k
+    return size
+
+
+@njit(nogil=True, cache=True)
+def find_whole(ours, start, size, theirs, first, stop):
+    """The first place at which all `size` tokens stand, or -1, in linear time (Knuth, Morris and Pratt)."""
+    back = np.zeros(size, np.int64)
+    k = 0
+    for i in range(1, size):
+        while k and ours.hashes[start + i] != ours.hashes[start + k]:
+            k = back[k - 1]
+        k += ours.hashes[start + i] == ours.hashes[start + k]
+        back[i] = k
+    k = 0
+    for j in range(first, stop):
+        while k and theirs.hashes[j] != ours.hashes[start + k]:
+            k = back[k - 1]
+        k += theirs.hashes[j] == ours.hashes[start + k]
+        if k == size:
+            return j - size + 1
+    return -1
+
+
+@njit(nogil=True, cache=True)
+def _whole(hits, begin, stop, gram, ours, start, size, theirs, text_of):
+    """Where the row holds the whole field, as (text, token); (-1, -1) if nowhere. `gram` is the field's first."""
+    for attempt in range(2):
+        spent, last = 0, -1
+        for h in range(begin, stop):
+            text = text_of[hits[h, 0]]
+            first, end = theirs.offsets[text], theirs.offsets[text + 1]
+            if attempt == 1:
+                if text != last:
+                    place = find_whole(ours, start, size, theirs, first, end)
+                    if place >= 0:
+                        return text, place
+                last = text
+                continue
+            if hits[h, 1] != gram:
+                continue
+            same = _stands_at(ours, start, size, theirs, first + hits[h, 2], end)
+            if same == size:
+                return text, first + hits[h, 2]
+            spent += same + 1
+            if spent > PATIENCE * (size + end - first):
+                break
+        else:
+            if attempt == 0:
+                return -1, -1
+    return -1, -1
+
+
+@njit(nogil=True, cache=True)
+def _runs(hits, begin, stop, ours, start, size, theirs, text_of, first_place, next_place, runs):
+    """The runs that field and row share (numbers count as equal), in the row's order: how many, and the runs.
+
+    A run is text, the field's tokens [i0, i1) and the row's [j0, j1). A gram that the field holds twice goes
+    to the place behind the last run, if there is one.
+    """
+    count = 0
+    for h in range(begin, stop):
+        place = first_place[h - begin]
+        if place < 0:
+            continue
+        text = text_of[hits[h, 0]]
+        low, high = theirs.offsets[text], theirs.offsets[text + 1]
+        j = low + hits[h, 2]
+        behind = 0
+        if count and runs[count - 1, 0] == text:
+            if j < runs[count - 1, 4]:
+                continue
+            low, behind = max(low, np.int64(runs[count - 1, 4])), runs[count - 1, 2]
+        i = place
+        while i >= 0 and i < behind:
+            i = next_place[i]
+        i = place if i < 0 else i
+        i0, j0 = i, j
+        while i0 > 0 and j0 > low and _like(ours, start + i0 - 1, theirs, j0 - 1):
+            i0 -= 1
+            j0 -= 1
+        i1, j1 = i, j
+        while i1 < size and j1 < high and _like(ours, start + i1, theirs, j1):
+            i1 += 1
+            j1 += 1
+        if i1 == i:
+            continue
+        if count == runs.shape[0]:
+            runs = grown(runs)
+        runs[count, 0], runs[count, 1], runs[count, 2], runs[count, 3], runs[count, 4] = text, i0, i1, j0, j1
+        count += 1
+    return count, runs
+
+
+@njit(nogil=True, cache=True)
+def _chain(runs, count, size):
+    """The runs that follow one another on both sides, around the longest; overlaps are cut off."""
+    pivot = 0
+    for k in range(count):
+        if runs[k, 2] - runs[k, 1] > runs[pivot, 2] - runs[pivot, 1]:
+            pivot = k
+    reach = 2 * size + GAP
+    chain = np.empty((count, 4), np.int64)
+    left = pivot
+    chain[pivot] = runs[pivot, 1:5]
+    for k in range(pivot - 1, -1, -1):
+        over = max(0, runs[k, 2] - chain[left, 0])
+        near = runs[k, 0] == runs[pivot, 0] and chain[left, 2] - runs[k, 4] <= reach
+        if near and runs[k, 2] - runs[k, 1] - over >= END:
+            left -= 1
+            chain[left] = runs[k, 1:5]
+            chain[left, 1] -= over
+            chain[left, 3] -= over
+    right = pivot
+    for k in range(pivot + 1, count):
+        over = max(0, chain[right, 1] - runs[k, 1])
+        near = runs[k, 0] == runs[pivot, 0] and runs[k, 3] - chain[right, 3] <= reach
+        if near and runs[k, 2] - runs[k, 1] - over >= END:
+            right += 1
+            chain[right] = runs[k, 1:5]
+            chain[right, 0] += over
+            chain[right, 2] += over
+    return chain[left : right + 1], runs[pivot, 0]
+
+
+@njit(nogil=True, cache=True)
+def _same_letters(ours, i0, i1, theirs, j0, j1):
+    """Whether both sides are equal but for where their words are parted: `frac12` and `frac 1 2`."""
+    a, b = ours.places[i0], theirs.places[j0]
+    a1, b1 = ours.ends[i1 - 1], theirs.ends[j1 - 1]
+    while True:
+        while a < a1 and ours.text[a] == 32:
+            a += 1
+        while b < b1 and theirs.text[b] == 32:
+            b += 1
+        if a == a1 or b == b1:
+            return a == a1 and b == b1
+        if ours.text[a] != theirs.text[b]:
+            return False
+        a += 1
+        b += 1
+
+
+@njit(nogil=True, cache=True)
+def _same_symbols(ours, i0, i1, theirs, j0, j1):
+    """Whether both sides hold the same numbers, number words and single letters, in the same order."""
+    j = j0
+    for i in range(i0, i1):
+        if not ours.symbols[i]:
+            continue
+        while j < j1 and not theirs.symbols[j]:
+            j += 1
+        if j == j1 or theirs.hashes[j] != ours.hashes[i]:
+            return False
+        j += 1
+    while j < j1 and not theirs.symbols[j]:
+        j += 1
+    return j == j1
+
+
+@njit(nogil=True, cache=True)
+def _change(ours, i0, i1, theirs, j0, j1):
+    """What was changed where [i0, i1) of the field became [j0, j1) of the row: (symbols, words)."""
+    if (
+        i0 >= i1
+        or j0 >= j1
+        or (i1 - i0 <= GAP and j1 - j0 <= GAP and _same_letters(ours, i0, i1, theirs, j0, j1))
+    ):
+        return 0, 0
+    if i1 - i0 <= GAP and j1 - j0 <= GAP and not _same_symbols(ours, i0, i1, theirs, j0, j1):
+        return 1, 0
+    return 0, max(i1 - i0, min(j1 - j0, GAP))
+
+
+@njit(nogil=True, cache=True)
+def _mostly_symbols(words, start, stop):
+    """Whether half of the tokens are numbers, number words or single letters."""
+    count = 0
+    for k in range(start, stop):
+        count += words.symbols[k]
+    return stop > start and 2 * count >= stop - start
+
+
+@njit(nogil=True, cache=True)
+def _end_change(ours, i0, i1, theirs, j0, j1):
+    """As `_change`, at an end of the field; a longer end counts only where both sides are mostly symbols."""
+    if i1 - i0 <= END:
+        return _change(ours, i0, i1, theirs, j0, j1)
+    formula = _mostly_symbols(ours, i0, i1) and _mostly_symbols(theirs, j0, j1)
+    return np.int64(formula and not _same_letters(ours, i0, i1, theirs, j0, j1)), 0
+
+
+@njit(nogil=True, cache=True)
+def _measure(chain, text, ours, start, size, theirs):
+    """How many tokens of a chain are equal, and what was changed: (equal, symbols, words)."""
+    low, high = theirs.offsets[text], theirs.offsets[text + 1]
+    equal = symbols = words = 0
+    for k in range(chain.shape[0]):
+        i0, i1, j0 = chain[k, 0], chain[k, 1], chain[k, 2]
+        for step in range(i1 - i0):
+            same = ours.hashes[start + i0 + step] == theirs.hashes[j0 + step]
+            equal += same
+            symbols += not same
+        if k:
+            more = _change(ours, start + chain[k - 1, 1], start + i0, theirs, chain[k - 1, 3], j0)
+            symbols += more[0]
+            words += more[1]
+    head, tail = chain[0, 0], size - chain[-1, 1]
+    j0, j1 = chain[0, 2], chain[-1, 3]
+    first = _end_change(ours, start, start + head, theirs, max(low, j0 - head), j0)
+    last = _end_change(ours, start + size - tail, start + size, theirs, j1, min(high, j1 + tail))
+    return equal, symbols + first[0] + last[0], words + first[1] + last[1]
+
+
+@njit(nogil=True, cache=True)
+def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours, theirs, text_of, grams):
+    """Lays each field of each finding beside the row.
+
+    Args:
+        pairs: int32 [findings, 2]: row, item.
+        slot_offsets: int64 [findings + 1], where each finding's fields begin in the result.
+        slot_scores: float64 [slots], of `judge`.
+        begins: int64 [findings], the row's first hit.
+        stops: int64 [findings], one past its last.
+        hits: of `scan`, ordered by row, text and first token.
+        fields: the suite.
+        ours: the Words of the distinct field texts.
+        theirs: the Words of the texts with hits.
+        text_of: int32, which text of `theirs` each text of the batch is.
+        grams: how many there are.
+
+    Returns:
+        int64 [slots, 6]: whether the whole field stands there; how many tokens are equal; how many places
+        have other symbols; how many words are replaced; the text of `theirs` and the token where it was found
+        (-1 where it was not).
+    """
+    out = np.zeros((slot_scores.size, 6), np.int64)
+    stamp = np.full(grams, -1, np.int64)
+    place_of = np.empty(grams, np.int64)
+    runs = np.empty((64, 5), np.int32)
+    for f in range(pairs.shape[0]):
+        begin, stop = begins[f], stops[f]
+        base = fields.item_offsets[pairs[f, 1]]
+        for slot in range(slot_offsets[f], slot_offsets[f + 1]):
+            field = fields.item_fields[base + slot - slot_offsets[f]]
+            out[slot, 4] = out[slot, 5] = -1
+            if slot_scores[slot] == 0:
+                continue
+            start, size = ours.offsets[field], fields.tokens[field]
+            g0, g1 = fields.gram_offsets[field], fields.gram_offsets[field + 1]
+            if slot_scores[slot] == 1:
+                text, place = _whole(hits, begin, stop, fields.grams[g0], ours, start, size, theirs, text_of)
+                if text >= 0:
+                    out[slot, 0], out[slot, 1], out[slot, 4], out[slot, 5] = 1, size, text, place
+                    continue
+            next_place = np.full(g1 - g0, -1, np.int64)
+            for p in range(g1 - g0 - 1, -1, -1):
+                gram = fields.grams[g0 + p]
+                if gram < 0:
+                    continue
+                next_place[p] = place_of[gram] if stamp[gram] == slot else -1
+                stamp[gram] = slot
+                place_of[gram] = p
+            first_place = np.full(stop - begin, -1, np.int64)
+            for h in range(begin, stop):
+                if stamp[hits[h, 1]] == slot:
+                    first_place[h - begin] = place_of[hits[h, 1]]
+            count, runs = _runs(
+                hits, begin, stop, ours, start, size, theirs, text_of, first_place, next_place, runs
+            )
+            if count:
+                chain, text = _chain(runs, count, size)
+                out[slot, 1], out[slot, 2], out[slot, 3] = _measure(chain, text, ours, start, size, theirs)
+                out[slot, 4], out[slot, 5] = text, chain[0, 2]
+    return out
+
+
+@njit(nogil=True, cache=True)
+def options_near(choices, first, last, theirs, text, place):
+    """Where an item's options stand within reach behind a place: int64 [options, 2], tokens [first, last).
+
+    Args:
+        choices: the Words of the options of all items.
+        first: the item's first option in `choices`.
+        last: one past its last.
+        theirs: the Words of the texts with hits.
+        text: which of them.
+        place: the token behind the question.
+
+    Returns:
+        -1 where an option was not found, or has no tokens. Reach: three times the options' tokens, and 8 for
+        each; no token is used twice.
+    """
+    out = np.full((last - first, 2), -1, np.int64)
+    total = choices.offsets[last] - choices.offsets[first]
+    stop = min(theirs.offsets[text + 1], place + 3 * total + 8 * (last - first))
+    used = np.zeros(max(0, stop - place), np.uint8)
+    sizes = choices.offsets[first + 1 : last + 1] - choices.offsets[first:last]
+    for option in np.argsort(
+        -sizes, kind="mergesort"
+    ):  # the longest first, so that no short one takes part of it
+        start, size = choices.offsets[first + option], sizes[option]
+        for j in range(place, stop - size + 1 if size else 0):
+            free = not used[j - place : j - place + size].any()
+            if free and _stands_at(choices, start, size, theirs, j, stop) == size:
+                used[j - place : j - place + size] = 1
+                out[option, 0], out[option, 1] = j, j + size
+                break
+    return out
