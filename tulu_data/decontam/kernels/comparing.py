@@ -15,11 +15,16 @@ from numba import njit
 from tulu_data.decontam.kernels.grams import grown
 
 END = 3
-"""So few tokens before the first run or behind the last are compared with what stands in their place."""
+"""So few tokens before the first run or behind the last are compared with whatever stands in their place."""
 GAP = 64
-"""Longer gaps are not compared token by token."""
+"""So much is compared token by token at most, between two runs or at an end."""
+PARALLEL = 0.6
+"""Of a longer end so much must stand in the row too, in order, for the rest to count as replaced: in a copy that
+was cut off, chance gives a third."""
+FORMULA = 3
+"""An end is a formula if each third token is a number, a number word or a single letter."""
 PATIENCE = 16
-"""So many times the length of both sides is compared at most before a whole field is searched for in linear time."""
+"""So many times the length of both sides is compared before a whole field is searched for in linear time."""
 
 
 class Words(NamedTuple):
@@ -71,7 +76,7 @@ def find_whole(ours, start, size, theirs, first, stop):
 
 @njit(nogil=True, cache=True)
 def _whole(hits, begin, stop, gram, ours, start, size, theirs, text_of):
-    """Where the row holds the whole field, as (text, token); (-1, -1) if nowhere. `gram` is the field's first."""
+    """Where the row holds the whole field, as (text, token), else (-1, -1). `gram` is the field's first."""
     for attempt in range(2):
         spent, last = 0, -1
         for h in range(begin, stop):
@@ -220,21 +225,59 @@ def _change(ours, i0, i1, theirs, j0, j1):
 
 
 @njit(nogil=True, cache=True)
-def _mostly_symbols(words, start, stop):
-    """Whether half of the tokens are numbers, number words or single letters."""
+def _formula(words, start, stop):
+    """Whether many of the tokens are numbers, number words or single letters."""
     count = 0
     for k in range(start, stop):
         count += words.symbols[k]
-    return stop > start and 2 * count >= stop - start
+    return stop > start and FORMULA * count >= stop - start
 
 
 @njit(nogil=True, cache=True)
-def _end_change(ours, i0, i1, theirs, j0, j1):
-    """As `_change`, at an end of the field; a longer end counts only where both sides are mostly symbols."""
-    if i1 - i0 <= END:
-        return _change(ours, i0, i1, theirs, j0, j1)
-    formula = _mostly_symbols(ours, i0, i1) and _mostly_symbols(theirs, j0, j1)
-    return np.int64(formula and not _same_letters(ours, i0, i1, theirs, j0, j1)), 0
+def _in_order(ours, i, theirs, j, size, room, step):
+    """The longest common subsequence of `size` tokens from i on and `room` from j on, going by `step` (1 or -1).
+
+    Returns its length, and how many of the row's tokens it takes.
+    """
+    before, now = np.zeros(room + 1, np.int32), np.zeros(room + 1, np.int32)
+    for a in range(size):
+        for b in range(room):
+            if ours.hashes[i + step * a] == theirs.hashes[j + step * b]:
+                now[b + 1] = before[b] + 1
+            else:
+                now[b + 1] = max(before[b + 1], now[b])
+        before, now = now, before
+    taken = 0
+    while before[taken] < before[room]:
+        taken += 1
+    return before[room], taken
+
+
+@njit(nogil=True, cache=True)
+def _end_change(ours, i0, i1, theirs, low, high, step):
+    """What was changed at an end of the field, [i0, i1): (equal, symbols, words).
+
+    `step` is 1 for the last tokens, where the row goes on at `low`; -1 for the first, where it has come to
+    `high`. A short end is compared with what stands in its place. Of a longer one most must stand there in
+    order, or both sides be formulas; else the copy was cut off there, and nothing was changed.
+    """
+    size = i1 - i0
+    room = min(high - low, size)
+    if size <= END:
+        j0 = low if step > 0 else high - room
+        symbols, words = _change(ours, i0, i1, theirs, j0, j0 + room)
+        return 0, symbols, words
+    part, reach = min(size, GAP), min(high - low, 2 * min(size, GAP))
+    i, j = (i0, low) if step > 0 else (i1 - 1, high - 1)
+    equal, taken = _in_order(ours, i, theirs, j, part, reach, step)
+    a0, b0 = (i0, low) if step > 0 else (i1 - part, high - taken)
+    if equal >= PARALLEL * part:
+        if _same_letters(ours, a0, a0 + part, theirs, b0, b0 + taken):
+            return equal, 0, 0
+        other = not _same_symbols(ours, a0, a0 + part, theirs, b0, b0 + taken)
+        return equal, np.int64(other), np.int64(0 if other else part - equal)
+    j0 = low if step > 0 else high - room
+    return 0, np.int64(_formula(ours, i0, i1) and _formula(theirs, j0, j0 + room)), 0
 
 
 @njit(nogil=True, cache=True)
@@ -252,11 +295,9 @@ def _measure(chain, text, ours, start, size, theirs):
             more = _change(ours, start + chain[k - 1, 1], start + i0, theirs, chain[k - 1, 3], j0)
             symbols += more[0]
             words += more[1]
-    head, tail = chain[0, 0], size - chain[-1, 1]
-    j0, j1 = chain[0, 2], chain[-1, 3]
-    first = _end_change(ours, start, start + head, theirs, max(low, j0 - head), j0)
-    last = _end_change(ours, start + size - tail, start + size, theirs, j1, min(high, j1 + tail))
-    return equal, symbols + first[0] + last[0], words + first[1] + last[1]
+    first = _end_change(ours, start, start + chain[0, 0], theirs, low, chain[0, 2], -1)
+    last = _end_change(ours, start + chain[-1, 1], start + size, theirs, chain[-1, 3], high, 1)
+    return equal + first[0] + last[0], symbols + first[1] + last[1], words + first[2] + last[2]
 
 
 @njit(nogil=True, cache=True)
