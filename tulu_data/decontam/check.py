@@ -40,6 +40,10 @@ CAUTIONS = {
         "fewer tokens in every field than an n-gram",
         "Such a field counts as found wherever it occurs whole, so a common phrase matches by chance",
     ),
+    "sentence": (
+        "fewer tokens in every field than an n-gram",
+        "They are found where they are a sentence of their own",
+    ),
     "alone": (
         "so few words, or such common ones, that by themselves they say little",
         "They are found only where they are all that a message says",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -15,7 +16,50 @@ from tulu_data.decontam.index import Cut, Index, cut_texts
 from tulu_data.decontam.kernels import Words
 from tulu_data.decontam.match import Column, Findings
 
-NUMBER_WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety", "hundred", "thousand", "million", "half", "third", "quarter", "twice", "double", "triple", "first", "second", "fourth", "fifth", "sixth"]
+NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+    "thirty",
+    "forty",
+    "fifty",
+    "sixty",
+    "seventy",
+    "eighty",
+    "ninety",
+    "hundred",
+    "thousand",
+    "million",
+    "half",
+    "third",
+    "quarter",
+    "twice",
+    "double",
+    "triple",
+    "first",
+    "second",
+    "fourth",
+    "fifth",
+    "sixth",
+]
 """Count as numbers when an item is laid beside a row, so that "five slices" and "six slices" are a change."""
 
 
@@ -42,6 +86,8 @@ class Rows:
     text_of: npt.NDArray[np.int32]
     """The other way round; -1 for texts that were not cut."""
     columns: list[Column]
+    _sentences: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    _messages: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -58,20 +104,37 @@ class Rows:
         text_of[numbers] = np.arange(len(numbers))
         return cls(cut, words_of(cut), numbers, text_of, columns)
 
-    def alone(self, compared: Compared, slot: int) -> bool:
-        """Whether the tokens at which a slot was found are all that a message says."""
-        text, first = int(compared.text[slot]), int(compared.place[slot])
-        last = first + int(compared.equal[slot])
-        low, high = self.cut.offsets[text : text + 2].tolist()
+    def sentence_edges(self, text: int) -> npt.NDArray[np.bool_]:
+        """Whether a sentence may begin before each token, and one behind the last."""
+        if text not in self._sentences:
+            low, high = self.cut.offsets[text : text + 2].tolist()
+            given = self.original(text)
+            starts, ends = self.cut.starts_at[low:high].tolist(), self.cut.ends_at[low:high].tolist()
+            gaps = zip(ends, starts[1:], strict=False)
+            inner = [bool(_EDGE.search(given, end, start)) for end, start in gaps]
+            self._sentences[text] = np.array([True, *inner, True], np.bool_)
+        return self._sentences[text]
+
+    def message_edges(self, text: int) -> npt.NDArray[np.bool_]:
+        """Whether a message begins before each token, and one behind the last."""
+        if text not in self._messages:
+            low, high = self.cut.offsets[text : text + 2].tolist()
+            edges = np.zeros(high - low + 1, np.bool_)
+            edges[[0, -1]] = True
+            column, number = _text(self.columns, int(self.numbers[text]))
+            if column.pieces is not None:
+                edges[np.searchsorted(self.cut.starts_at[low:high], column.pieces.starts(number))] = True
+            self._messages[text] = edges
+        return self._messages[text]
+
+    def original(self, text: int) -> str:
+        """A text as it was given."""
         column, number = _text(self.columns, int(self.numbers[text]))
-        start, end = 0, np.iinfo(np.int32).max
-        if column.pieces is not None:
-            starts = column.pieces.starts(number)
-            message = int(np.searchsorted(starts, self.cut.starts_at[first], side="right"))
-            start, end = int(starts[message - 1]), int(starts[message])
-        others_before = first > low and self.cut.ends_at[first - 1] > start
-        others_behind = last < high and self.cut.starts_at[last] < end
-        return not others_before and not others_behind and bool(self.cut.ends_at[last - 1] <= end)
+        return column.texts.text(number)
+
+
+_EDGE = re.compile(r"[^\s\w,'\u2019\-\u2010\u2011]|\n")
+"""What may part two sentences: a line break, or any sign but commas, apostrophes and hyphens."""
 
 
 def _text(columns: list[Column], number: int) -> tuple[Column, int]:

@@ -36,6 +36,9 @@ from tulu_data.decontam.rules import Distinctive
 from tulu_data.text.hashing import Texts
 
 NONE = -1
+TRIES = 16
+"""At so many places at most options are looked for; and so many tokens of a message may be letters and other
+small words around a question of numbers and its options."""
 
 Span = tuple[int, int, int, int]
 """Finding, slot or text, and characters [start, end)."""
@@ -95,8 +98,22 @@ class DistinctiveMatcher:
         return self._per_item(np.diff(self.index.cut.offsets))
 
     @cached_property
+    def _short(self) -> npt.NDArray[np.bool_]:
+        """[items]: no field is as long as an n-gram."""
+        return self._per_item(np.diff(self.index.cut.offsets) >= self.rule.ngram) == 0
+
+    @cached_property
+    def _wordy(self) -> npt.NDArray[np.bool_]:
+        """[items]: question and options have as many words that are no numbers or letters as an n-gram."""
+        ours = np.add.reduceat(np.append(1 - self._ours.symbols.astype(np.int64), 0), self._ours.offsets[:-1])
+        ours[np.diff(self._ours.offsets) == 0] = 0
+        theirs = np.concatenate([[0], np.cumsum(1 - self._choice_words.symbols.astype(np.int64))])
+        at = theirs[self._choices.cut.offsets][self._choices.offsets]
+        return np.asarray(self._per_item(ours) + np.diff(at) >= self.rule.ngram)
+
+    @cached_property
     def _weak(self) -> npt.NDArray[np.bool_]:
-        """[items]: found whole it may still be chance; a few words, a phrase of other items, or boilerplate."""
+        """[items]: found whole it may be chance; it is a few words, a phrase of others, or boilerplate."""
         tokens = np.diff(self.index.cut.offsets)
         strong = np.zeros(len(tokens), np.bool_)
         long = tokens >= self.rule.ngram
@@ -138,19 +155,19 @@ class DistinctiveMatcher:
         return self.index.counted(item, slot)
 
     def needs(self, item: int) -> str:
-        """What an item needs besides being there: nothing, or "options" or "alone" for a weak one."""
-        if not self._weak[item]:
-            return ""
-        if self._has_options[item]:
+        """What an item needs besides being there whole: `options`, `alone`, `sentence`, or nothing."""
+        if self._weak[item] and self._has_options[item]:
             return "options"
-        return "alone" if self._tokens[item] < self.rule.ngram else ""
+        if self._short[item]:
+            return "alone" if self._weak[item] else "sentence"
+        return ""
 
     def unchecked(self, item: int) -> str:
         """Why nothing can match an item, or an empty string."""
         return self.index.unchecked(item)
 
     def caution(self, item: int) -> str:
-        """What a weak item needs, or `whole` where it is nothing but boilerplate."""
+        """What an item needs besides being there whole, or `whole` where it is nothing but boilerplate."""
         if need := self.needs(item):
             return need
         return "whole" if self._tokens[item] and self._weak[item] else ""
@@ -164,7 +181,7 @@ class DistinctiveMatcher:
         rows = Rows.of(columns, hits, hit_rows, found.rows, characters=True)
         beside = compared(self.index, self._ours, found, hits, hit_rows, rows)
         kinds = self._decide(found, beside)
-        ours, theirs = self._settle_weak(kinds, found, beside, rows)
+        ours, theirs = self._settle(kinds, found, hits, hit_rows, rows)
         more = replace(
             found,
             kinds=kinds.astype(np.int8),
@@ -174,7 +191,7 @@ class DistinctiveMatcher:
         return more.only(kinds != NONE)
 
     def _decide(self, found: Findings, beside: Compared) -> npt.NDArray[np.int64]:
-        """The kind of each finding, or NONE; of weak items only whether all of one is there (SHORT or COPY)."""
+        """The kind of each finding, or NONE; of weak items, whether all of one is there (SHORT or COPY)."""
         rule, fields = self.rule, self.index.fields
         texts = fields.item_fields[self.index.places(found.items)]
         owners = np.repeat(np.arange(len(found)), np.diff(found.slot_offsets))
@@ -187,63 +204,128 @@ class DistinctiveMatcher:
         tokens, equal = total(fields.tokens[texts]), total(beside.equal)
         whole = total(~beside.whole) == 0
         short = total(fields.tokens[texts] >= rule.ngram) == 0
-        changed = total(beside.symbols) > 0
+        changes = total(beside.symbols)
+        some = covered >= rule.at_least // 2
+        changed = changes > 0
+        related = some & (equal + changes > rule.threshold * tokens)
         faithful = total(beside.words) <= rule.replaced * tokens
         verbatim = (covered >= rule.at_least) & (equal > rule.threshold * tokens)
-        near = (equal >= rule.similar * tokens) | (covered >= rule.at_least)
+        near = (some & (equal >= rule.similar * tokens)) | (covered >= rule.at_least)
         return np.select(
-            [whole & short, whole, self._weak[found.items], changed, verbatim & faithful, near],
+            [
+                whole & short,
+                whole,
+                self._weak[found.items] | (changed & ~related),
+                changed,
+                verbatim & faithful,
+                near,
+            ],
             [SHORT, COPY, NONE, CHANGED_NUMBERS, PARTIAL, NEAR_DUPLICATE],
             NONE,
         )
 
-    def _settle_weak(
-        self, kinds: npt.NDArray[np.int64], found: Findings, beside: Compared, rows: Rows
+    def _settle(
+        self, kinds: npt.NDArray[np.int64], found: Findings, hits: Any, hit_rows: Any, rows: Rows
     ) -> tuple[list[Span], list[Span]]:
-        """Decides weak items by their options, or whether they stand alone; the spans of options on both sides."""
+        """The second look at whole items that are short or weak; the spans of options on both sides."""
         ours: list[Span] = []
         theirs: list[Span] = []
-        whole = (kinds == SHORT) | (kinds == COPY)
-        for number in np.flatnonzero(whole & self._weak[found.items]).tolist():
-            item = int(found.items[number])
+        second = (kinds == SHORT) | ((kinds == COPY) & self._weak[found.items])
+        for number in np.flatnonzero(second).tolist():
+            item, row = int(found.items[number]), int(found.rows[number])
+            begin, stop = np.searchsorted(hit_rows, [row, row + 1]).tolist()
             need = self.needs(item)
-            slots = range(*found.slot_offsets[number : number + 2].tolist())
-            if need == "alone" and not all(rows.alone(beside, slot) for slot in slots):
+            stands = [
+                self._places(field, hits[begin:stop], rows)
+                for field in self.index.fields.item_fields[
+                    slice(*self.index.fields.item_offsets[item : item + 2])
+                ]
+            ]
+            if need == "options":
+                spans = self._with_options(item, stands, rows)
+                kinds[number] = OPTIONS if spans else NONE
+                ours += [(number, *span[0]) for span in spans]
+                theirs += [(number, *span[1]) for span in spans]
+            elif need and not all(any(place.fits(need, rows) for place in places) for places in stands):
                 kinds[number] = NONE
-            elif need == "options":
-                kinds[number] = (
-                    OPTIONS if self._options(number, item, slots, beside, rows, ours, theirs) else NONE
-                )
         return ours, theirs
 
-    def _options(
-        self,
-        number: int,
-        item: int,
-        slots: range,
-        beside: Compared,
-        rows: Rows,
-        ours: list[Span],
-        theirs: list[Span],
-    ) -> bool:
-        """Whether enough of an item's options stand behind its last field; enters their spans if so."""
+    def _places(self, field: int, hits: npt.NDArray[np.int32], rows: Rows) -> list[_Places]:
+        """Where the whole of a field stands in a row, by text."""
+        fields = self.index.fields
+        start, size = int(self._ours.offsets[field]), int(fields.tokens[field])
+        mine = hits[hits[:, 1] == fields.grams[fields.gram_offsets[field]]]
+        found = []
+        for text in np.unique(rows.text_of[mine[:, 0]]).tolist():
+            low, high = rows.cut.offsets[text : text + 2].tolist()
+            firsts = mine[rows.text_of[mine[:, 0]] == text, 2].astype(np.int64)
+            firsts = firsts[firsts + size <= high - low]
+            for step in range(size):
+                same = rows.cut.hashes[low + firsts + step] == self._ours.hashes[start + step]
+                firsts = firsts[same]
+            if len(firsts):
+                found.append(_Places(text, firsts, size))
+        return found
+
+    def _with_options(
+        self, item: int, stands: list[list[_Places]], rows: Rows
+    ) -> list[tuple[tuple[int, int, int], tuple[int, int, int]]]:
+        """Where enough of an item's options stand behind its question: (slot, characters), (text, characters)."""
         choices, cut = self._choices, self._choices.cut
         first, last = choices.offsets[item : item + 2].tolist()
-        slot = max(slots, key=lambda s: int(beside.place[s]))
-        text, behind = int(beside.text[slot]), int(beside.place[slot] + beside.equal[slot])
-        places = kernels.options_near(self._choice_words, first, last, rows.words, text, behind)
         full = int((np.diff(cut.offsets[first : last + 1]) > 0).sum())
-        seen = np.flatnonzero(places[:, 1] >= 0)
-        if len(seen) < max(2, math.ceil(self.rule.options * full)):
-            return False
-        for option in seen.tolist():
-            start, end = cut.offsets[first + option : first + option + 2].tolist()
-            place = int(choices.first_slot[item]) + option
-            ours.append((number, place, int(cut.starts_at[start]), int(cut.ends_at[end - 1])))
-            begin, stop = places[option].tolist()
-            chars = int(rows.cut.starts_at[begin]), int(rows.cut.ends_at[stop - 1])
-            theirs.append((number, int(rows.numbers[text]), *chars))
-        return True
+        if not all(stands):
+            return []
+        for places in (place for several in stands for place in several):
+            low = int(rows.cut.offsets[places.text])
+            for place in places.firsts[:TRIES].tolist():
+                behind = low + place + places.size
+                near = kernels.options_near(self._choice_words, first, last, rows.words, places.text, behind)
+                seen = np.flatnonzero(near[:, 1] >= 0)
+                enough = len(seen) >= max(2, math.ceil(self.rule.options * full))
+                if enough and (self._wordy[item] or places.little_else(place, near, rows)):
+                    return [
+                        self._spans(item, int(option), near[option], places.text, rows) for option in seen
+                    ]
+        return []
+
+    def _spans(
+        self, item: int, option: int, near: npt.NDArray[np.int64], text: int, rows: Rows
+    ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+        choices, cut = self._choices, self._choices.cut
+        place = int(choices.offsets[item]) + option
+        start, end = cut.offsets[place : place + 2].tolist()
+        slot = int(choices.first_slot[item]) + option
+        begin, stop = near.tolist()
+        return (
+            (slot, int(cut.starts_at[start]), int(cut.ends_at[end - 1])),
+            (int(rows.numbers[text]), int(rows.cut.starts_at[begin]), int(rows.cut.ends_at[stop - 1])),
+        )
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a field stands whole in one text of a row."""
+
+    text: int
+    firsts: npt.NDArray[np.int64]
+    """Tokens, counted from the text's first."""
+    size: int
+
+    def fits(self, need: str, rows: Rows) -> bool:
+        """Whether one of them is a sentence, or all that a message says."""
+        edges = rows.message_edges(self.text) if need == "alone" else rows.sentence_edges(self.text)
+        return bool(np.any(edges[self.firsts] & edges[self.firsts + self.size]))
+
+    def little_else(self, first: int, options: npt.NDArray[np.int64], rows: Rows) -> bool:
+        """Whether a message says hardly more than the question and its options."""
+        edges = np.flatnonzero(rows.message_edges(self.text))
+        start = int(edges[np.searchsorted(edges, first, side="right") - 1])
+        low = int(rows.cut.offsets[self.text])
+        last = max(first + self.size, int(options[:, 1].max()) - low)
+        stop = int(edges[np.searchsorted(edges, last)])
+        said = self.size + int((options[:, 1] - options[:, 0])[options[:, 1] >= 0].sum())
+        return stop - start <= 2 * said + TRIES
 
 
 def _merged(spans: npt.NDArray[np.int32], more: list[Span]) -> npt.NDArray[np.int32]:

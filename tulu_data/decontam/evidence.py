@@ -84,8 +84,8 @@ def _sides(name: str, column: pa.Array, roles: Sequence[str] | None, streams: bo
         return [_Side(name, Column(Texts.of(column), rows, wanted), np.zeros(len(column), np.int32))]
     turns = turns_of(column)
     firsts = np.concatenate([[0], np.cumsum(turns.sizes())[:-1]]) if turns.count else np.zeros(0, np.int64)
-    numbers = (np.arange(len(turns.rows)) - firsts[turns.rows]) if len(turns.rows) else turns.rows
-    numbers = numbers.astype(np.int32)
+    within = np.arange(len(turns.rows)) - firsts[turns.rows] if len(turns.rows) else turns.rows
+    numbers: npt.NDArray[np.int32] = within.astype(np.int32)
     if streams:
         return [_stream(name, turns, numbers, role) for role in (ROLES if roles is None else roles)]
     wanted = np.ones(len(turns.rows), np.uint8) if roles is None else turns.role(*roles).astype(np.uint8)

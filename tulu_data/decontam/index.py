@@ -155,7 +155,7 @@ def build_index(
     numbers, distinct, groups = _distinct(items, learning)
     cut = cut_texts(distinct, characters=characters)
     counts = np.diff(cut.offsets)
-    chosen = _choose(cut, n, learning and (learning, groups), ignore)
+    chosen = _choose(cut, n, (learning, groups) if learning else None, ignore)
     grams, gram_of = _grams(cut, n, chosen)
     sizes = np.array([len(item) for item in items], np.int64)
     full = counts[numbers] > 0

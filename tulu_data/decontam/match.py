@@ -32,7 +32,7 @@ class Pieces:
     """[streams + 1]: where each stream's messages begin."""
 
     def starts(self, stream: int) -> npt.NDArray[np.int64]:
-        """The characters of the stream at which its messages begin, and one behind the last message's break."""
+        """The characters of the stream at which its messages begin, and where one more would."""
         first, last = self.offsets[stream : stream + 2].tolist()
         lengths = pc.utf8_length(self.texts.slice(first, last - first)).to_numpy(zero_copy_only=False)
         return np.concatenate([[0], np.cumsum(lengths + 1)]).astype(np.int64)

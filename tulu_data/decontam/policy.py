@@ -49,7 +49,7 @@ class Tally:
         self._review: Counter[tuple[str, str]] = Counter()
 
     def add(self, matches: pa.Table) -> None:
-        """Counts the findings of some rows; those that are kept do not count, and those to review by themselves."""
+        """Counts the findings of some rows: those that drop a row, and rows that are only to be reviewed."""
         dropped = pc.equal(matches["action"], "drop")
         counted = matches.filter(dropped).group_by(["dataset", "eval"])
         for found in counted.aggregate([("item_id", "distinct"), ("row_id", "count_distinct")]).to_pylist():

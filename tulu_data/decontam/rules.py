@@ -49,8 +49,8 @@ class Rule(BaseModel):
     rule: str
     """Its name."""
     contaminated: float = Field(default=0.02, ge=0, le=1)
-    """A dataset that matches more than this share of an eval's items is contaminated: "more than 2 %" (Tülu 3,
-    arXiv 2411.15124, section 3.2)."""
+    """A dataset that matches more than this share of an eval's items is contaminated: "more than 2 %"
+    (Tülu 3, arXiv 2411.15124, section 3.2)."""
     actions: dict[Kind, Action] = Field(default_factory=dict)
     """What becomes of rows, where it is not as in ACTIONS."""
 
@@ -128,21 +128,23 @@ class Distinctive(Rule):
 
     *Boilerplate.* An n-gram that `boilerplate` or more texts of an eval share (numbers not looked at) is that
     eval's boilerplate; tokens in no other n-gram do not count. *Candidates* are the items of which more than
-    `threshold` of the counted tokens are covered by n-grams of the row, where up to three numbers of an n-gram
-    may be others. A row's messages of one role are one text, so that an item split over turns is found.
+    `threshold` of the counted tokens are covered by n-grams of the row, where up to three numbers of an
+    n-gram may be others. A row's messages of one role are one text: an item split over turns is found.
 
     A candidate is laid beside the row, and becomes a finding of the first kind that fits:
 
         copy             all of it stands there, token for token
-        short            the same, and no field is as long as an n-gram
+        short            the same, no field is as long as an n-gram, and each is a sentence of its own
         options          the same of a question that says little by itself, and most of its options follow
         changed_numbers  where item and row differ, numbers, number words or single letters were replaced
         partial          at least `at_least` counted tokens are covered, and few words were replaced
         near_duplicate   most of it is there, but other words were replaced, or fewer tokens are covered
 
     A question says little by itself if it has fewer than `phrase` tokens, if it is a phrase of other items of
-    its eval, or if it is nothing but boilerplate. It needs its options (shuffled, with any letters); without
-    options, one shorter than an n-gram must be all that a message says.
+    its eval, or if it is nothing but boilerplate. It needs its options close behind it (shuffled, with any
+    letters); without options, one shorter than an n-gram must be all that a message says. Numbers with
+    numbers as options must be nearly all that it says. `changed_numbers` and `near_duplicate` need half of
+    `at_least` covered tokens.
     """
 
     kinds = ("copy", "partial", "short", "options", "changed_numbers", "near_duplicate")
@@ -156,8 +158,8 @@ class Distinctive(Rule):
     boilerplate: int = Field(default=3, ge=2)
     """So many texts of an eval make an n-gram boilerplate. Two may be a problem and its variant."""
     at_least: int = Field(default=20, ge=1)
-    """Fewer covered tokens are no part of an item but a phrase: of 901 MATH problems that share half of a test
-    problem's tokens, nearly all with fewer covered were other problems. decon asks for all of an item below 20."""
+    """Fewer covered tokens are no part of an item but a phrase: of the MATH training problems that share half of
+    a test problem's tokens, nearly all with fewer were other problems. decon wants all of an item below 20."""
     replaced: float = Field(default=0.1, ge=0, le=1)
     """The most words that may be replaced in a `partial`, as a share of the item's tokens."""
     similar: float = Field(default=0.8, gt=0, le=1)
@@ -182,8 +184,8 @@ OLMO3_GENERIC = (
     "Your entire response should be in English and should not contain",
     "Read the passage and answer the following question",
 )
-"""Olmo 3 (arXiv 2512.13961, section 4.2.1) ignores "generic phrases" that its authors found by hand and did not
-publish; these are ours, found in the same way."""
+"""Olmo 3 (arXiv 2512.13961, section 4.2.1) ignores "generic phrases" that its authors found by hand; we have not
+seen their list. These are ours, chosen by reading."""
 
 PRESETS: dict[str, Rule] = {
     "tulu-data": Distinctive(rule="tulu-data"),

@@ -19,7 +19,7 @@ END = 3
 GAP = 64
 """So much is compared token by token at most, between two runs or at an end."""
 PARALLEL = 0.6
-"""Of a longer end so much must stand in the row too, in order, for the rest to count as replaced: in a copy that
+"""Of a longer end so much must stand in the row too, in order, for the rest to count as replaced: where a copy
 was cut off, chance gives a third."""
 FORMULA = 3
 """An end is a formula if each third token is a number, a number word or a single letter."""
@@ -235,7 +235,7 @@ def _formula(words, start, stop):
 
 @njit(nogil=True, cache=True)
 def _in_order(ours, i, theirs, j, size, room, step):
-    """The longest common subsequence of `size` tokens from i on and `room` from j on, going by `step` (1 or -1).
+    """The longest common subsequence of `size` tokens from i on and `room` from j on, by `step` (1 or -1).
 
     Returns its length, and how many of the row's tokens it takes.
     """
@@ -266,6 +266,8 @@ def _end_change(ours, i0, i1, theirs, low, high, step):
     if size <= END:
         j0 = low if step > 0 else high - room
         symbols, words = _change(ours, i0, i1, theirs, j0, j0 + room)
+        if symbols and not ours.symbols[i0:i1].any():  # what stands beside a cut field need not replace it
+            return 0, 0, size
         return 0, symbols, words
     part, reach = min(size, GAP), min(high - low, 2 * min(size, GAP))
     i, j = (i0, low) if step > 0 else (i1 - 1, high - 1)

@@ -71,7 +71,7 @@ def masked_key(hash_):
 
 @njit(nogil=True, cache=True)
 def is_digit(byte):
-    """Whether a byte is an ASCII digit; a token that begins with one is a number (NFKC made the others ASCII)."""
+    """Whether a byte is an ASCII digit; a token that begins with one is a number."""
     return 48 <= byte <= 57
 
 
