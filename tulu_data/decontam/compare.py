@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
@@ -111,7 +112,7 @@ class Rows:
             given = self.original(text)
             starts, ends = self.cut.starts_at[low:high].tolist(), self.cut.ends_at[low:high].tolist()
             gaps = zip(ends, starts[1:], strict=False)
-            inner = [bool(_EDGE.search(given, end, start)) for end, start in gaps]
+            inner = [_parts(given[end:start]) for end, start in gaps]
             self._sentences[text] = np.array([True, *inner, True], np.bool_)
         return self._sentences[text]
 
@@ -133,8 +134,17 @@ class Rows:
         return column.texts.text(number)
 
 
-_EDGE = re.compile(r"[^\s\w,'\u2019\-\u2010\u2011]|\n")
-"""What may part two sentences: a line break, or any sign but commas, apostrophes and hyphens."""
+JOINING = "_,\uff0c\u3001\u060c'\u2019-\u2010\u2011"
+"""Signs inside a sentence: commas (also full-width, ideographic and Arabic ones), apostrophes and hyphens."""
+_EDGE = re.compile(rf"[^\s\w{re.escape(JOINING)}]|\n")
+
+
+def _parts(gap: str) -> bool:
+    """Whether what lies between two tokens parts two sentences: a line break, or a sign that is not JOINING.
+
+    Marks over letters and format characters are no signs.
+    """
+    return any(sign == "\n" or unicodedata.category(sign)[0] in "PS" for sign in _EDGE.findall(gap))
 
 
 def _text(columns: list[Column], number: int) -> tuple[Column, int]:
@@ -164,9 +174,10 @@ def _numberwords_of() -> npt.NDArray[np.uint64]:
 
 def compared(index: Index, ours: Words, found: Findings, hits: Any, hit_rows: Any, rows: Rows) -> Compared:
     """Lays every slot of every finding beside its row."""
-    out = kernels.compare(
-        np.stack([found.rows, found.items], axis=1), found.slot_offsets, found.slot_scores,
-        np.searchsorted(hit_rows, found.rows), np.searchsorted(hit_rows, found.rows, side="right"),
-        hits, index.fields, ours, rows.words, rows.text_of, len(index.grams.length),
-    )  # fmt: skip
+    with index.memory() as memory:
+        out = kernels.compare(
+            np.stack([found.rows, found.items], axis=1), found.slot_offsets, found.slot_scores,
+            np.searchsorted(hit_rows, found.rows), np.searchsorted(hit_rows, found.rows, side="right"),
+            hits, index.fields, ours, rows.words, rows.text_of, memory,
+        )  # fmt: skip
     return Compared(out[:, 0] > 0, *(out[:, column] for column in range(1, 6)))

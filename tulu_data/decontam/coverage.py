@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from tulu_data.decontam.compare import Rows, compared, words_of
-from tulu_data.decontam.index import ALL, Cut, build_index, cut_texts
+from tulu_data.decontam.index import ALL, Cut, Keep, build_anew, build_index, cut_texts
 from tulu_data.decontam.match import COPY, SHORT, Column, Findings, find, hits_of, judged
 from tulu_data.decontam.rules import Coverage
 
@@ -20,10 +20,10 @@ class CoverageMatcher:
 
     streams = False
 
-    def __init__(self, rule: Coverage, items: Sequence[Sequence[str]]) -> None:
+    def __init__(self, rule: Coverage, items: Sequence[Sequence[str]], keep: Keep = build_anew) -> None:
         """Indexes items, each the texts of its fields."""
         ignore = _Ignored(rule) if rule.generic or rule.single is not None else None
-        self.index = build_index(items, rule.ngram, rule.threshold, ignore=ignore)
+        self.index = keep(lambda: build_index(items, rule.ngram, rule.threshold, ignore=ignore))
 
     def find(self, columns: list[Column]) -> Findings:
         """Every item that matches a row of the columns."""
@@ -35,7 +35,12 @@ class CoverageMatcher:
 
     def unchecked(self, item: int) -> str:
         """Why nothing can match an item, or an empty string."""
-        return self.index.unchecked(item)
+        if why := self.index.unchecked(item):
+            return why
+        fields = self.index.fields
+        texts = fields.item_fields[slice(*fields.item_offsets[item : item + 2])]
+        grams = [fields.grams[slice(*fields.gram_offsets[text : text + 2])] for text in texts]
+        return "" if (np.concatenate(grams) >= 0).any() else "the rule ignores all of its n-grams"
 
     def caution(self, item: int) -> str:
         """`short`: no field is as long as an n-gram."""
@@ -51,9 +56,9 @@ class ExactMatcher:
     NGRAM = 8
     """Only how the candidates are found; the result is the same for any."""
 
-    def __init__(self, items: Sequence[Sequence[str]]) -> None:
+    def __init__(self, items: Sequence[Sequence[str]], keep: Keep = build_anew) -> None:
         """Indexes items, each the texts of its fields."""
-        self.index = build_index(items, self.NGRAM, ALL)
+        self.index = keep(lambda: build_index(items, self.NGRAM, ALL))
         self._ours = words_of(self.index.cut)
 
     def find(self, columns: list[Column]) -> Findings:
@@ -95,7 +100,7 @@ class _Ignored:
         if self.rule.single is not None:
             out |= self._mostly_single(cut)
         for phrase in self.rule.generic:
-            out |= self._beside(cut, phrase)
+            out |= self._generic(cut, phrase)
         return out.astype(np.uint8)
 
     def _sizes(self, cut: Cut) -> npt.NDArray[np.int64]:
@@ -112,19 +117,25 @@ class _Ignored:
         first = np.arange(len(sizes))
         return np.asarray(single[first + sizes] - single[first] > self.rule.single * sizes)
 
-    def _beside(self, cut: Cut, phrase: str) -> npt.NDArray[np.bool_]:
-        """The grams inside the phrase, wherever it stands, and those that hold all of it."""
+    def _generic(self, cut: Cut, phrase: str) -> npt.NDArray[np.bool_]:
+        """The grams that lie inside the phrase, and those that hold all of it."""
         words = cut_texts(pa.array([phrase])).hashes
         out, sizes = np.zeros(len(cut.hashes), np.bool_), self._sizes(cut)
+        for start in range(len(words)):
+            left = len(words) - start
+            firsts = np.flatnonzero((cut.hashes == words[start]) & (sizes > 0) & (sizes <= left))
+            for step in range(1, left):
+                ended = sizes[firsts] <= step
+                there = cut.hashes[np.minimum(firsts + step, len(sizes) - 1)]
+                firsts = firsts[ended | (there == words[start + step])]
+            out[firsts] = True
         if not len(words):
             return out
-        for place in np.flatnonzero(cut.hashes == words[0]).tolist():
-            if not np.array_equal(cut.hashes[place : place + len(words)], words):
-                continue
-            low = max(0, place - self.rule.ngram)
-            first = np.arange(low, min(place + len(words), len(sizes)))
-            last = first + sizes[first]
-            inside = (first >= place) & (last <= place + len(words))
-            holds = (first <= place) & (last >= place + len(words))
-            out[first] |= (inside | holds) & (sizes[first] > 0)
+        places = np.flatnonzero(cut.hashes == words[0])
+        places = places[places + len(words) <= len(sizes)]
+        for step in range(1, len(words)):
+            places = places[cut.hashes[places + step] == words[step]]
+        for before in range(self.rule.ngram - len(words) + 1):
+            firsts = places[places >= before] - before
+            out[firsts[sizes[firsts] >= before + len(words)]] = True
         return out

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from tulu_data.decontam import kernels
 from tulu_data.decontam.compare import Compared, Rows, compared, words_of
-from tulu_data.decontam.index import Cut, Index, Learning, build_index, cut_texts
+from tulu_data.decontam.index import Cut, Keep, Learning, build_anew, build_index, cut_texts
 from tulu_data.decontam.match import (
     CHANGED_NUMBERS,
     COPY,
@@ -66,6 +66,7 @@ class DistinctiveMatcher:
         items: Sequence[Sequence[str]],
         options: Sequence[Sequence[str]],
         groups: npt.NDArray[np.int32],
+        keep: Keep = build_anew,
     ) -> None:
         """Indexes items.
 
@@ -74,10 +75,13 @@ class DistinctiveMatcher:
             items: the texts of each item's fields.
             options: the answer options of each item; empty where it has none.
             groups: the eval of each item, ascending.
+            keep: has the index built, or brings one that was kept.
         """
         self.rule = rule
         learning = Learning(groups, rule.boilerplate)
-        self.index: Index = build_index(items, rule.ngram, rule.threshold, learning=learning, characters=True)
+        self.index = keep(
+            lambda: build_index(items, rule.ngram, rule.threshold, learning=learning, characters=True)
+        )
         self._ours = words_of(self.index.cut)
         flat = pa.array([option for given in options for option in given], pa.string())
         offsets = np.concatenate([[0], np.cumsum([len(given) for given in options])]).astype(np.int64)
@@ -100,7 +104,7 @@ class DistinctiveMatcher:
     @cached_property
     def _short(self) -> npt.NDArray[np.bool_]:
         """[items]: no field is as long as an n-gram."""
-        return self._per_item(np.diff(self.index.cut.offsets) >= self.rule.ngram) == 0
+        return np.asarray(self._per_item(np.diff(self.index.cut.offsets) >= self.rule.ngram) == 0)
 
     @cached_property
     def _wordy(self) -> npt.NDArray[np.bool_]:
@@ -115,11 +119,11 @@ class DistinctiveMatcher:
     def _weak(self) -> npt.NDArray[np.bool_]:
         """[items]: found whole it may be chance; it is a few words, a phrase of others, or boilerplate."""
         tokens = np.diff(self.index.cut.offsets)
-        strong = np.zeros(len(tokens), np.bool_)
+        distinctive = np.concatenate([[0], np.cumsum(self.index.distinctive)])[self.index.cut.offsets]
+        strong = np.diff(distinctive) > 0
         long = tokens >= self.rule.ngram
-        strong[long] = self.index.fields.limits[long] <= self.rule.threshold
         strong[~long] = (tokens >= self.rule.phrase)[~long] & ~self._common[~long]
-        return self._per_item(strong) == 0
+        return np.asarray(self._per_item(strong) == 0)
 
     @cached_property
     def _common(self) -> npt.NDArray[np.bool_]:
@@ -158,7 +162,7 @@ class DistinctiveMatcher:
         """What an item needs besides being there whole: `options`, `alone`, `sentence`, or nothing."""
         if self._weak[item] and self._has_options[item]:
             return "options"
-        if self._short[item]:
+        if self._short[item] and self._tokens[item]:
             return "alone" if self._weak[item] else "sentence"
         return ""
 
@@ -260,7 +264,7 @@ class DistinctiveMatcher:
             low, high = rows.cut.offsets[text : text + 2].tolist()
             firsts = mine[rows.text_of[mine[:, 0]] == text, 2].astype(np.int64)
             firsts = firsts[firsts + size <= high - low]
-            for step in range(size):
+            for step in range(size if size >= self.rule.ngram else 0):  # a shorter gram is the field itself
                 same = rows.cut.hashes[low + firsts + step] == self._ours.hashes[start + step]
                 firsts = firsts[same]
             if len(firsts):
@@ -270,7 +274,7 @@ class DistinctiveMatcher:
     def _with_options(
         self, item: int, stands: list[list[_Places]], rows: Rows
     ) -> list[tuple[tuple[int, int, int], tuple[int, int, int]]]:
-        """Where enough of an item's options stand behind its question: (slot, characters), (text, characters)."""
+        """Where enough of an item's options stand behind its question: slot and text, with characters."""
         choices, cut = self._choices, self._choices.cut
         first, last = choices.offsets[item : item + 2].tolist()
         full = int((np.diff(cut.offsets[first : last + 1]) > 0).sum())

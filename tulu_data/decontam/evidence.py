@@ -225,6 +225,12 @@ def dropped_for(findings: pa.Array) -> pa.Array:
     return pc.struct_field(flat, "eval").take(pa.array(place, mask=place < 0))
 
 
+def one_each(matches: pa.Table) -> pa.Array:
+    """Each row of a table of matches as the list of one finding."""
+    flat = pa.StructArray.from_arrays([one_chunk(matches[f.name]) for f in FINDING], fields=list(FINDING))
+    return pa.ListArray.from_arrays(pa.array(range(len(flat) + 1), pa.int32()), flat)
+
+
 def explode(dataset: pa.Array, train_id: pa.Array, row_id: pa.Array, findings: pa.Array) -> pa.Table:
     """The findings of some rows as `MATCHES`, in row order."""
     owners = pc.list_parent_indices(findings)

@@ -84,7 +84,8 @@ class Index:
         field_tried, field_seen = np.zeros(fields, np.int64), np.zeros(fields, np.int64)
         item_seen, clock = np.zeros(items, np.int64), np.zeros(1, np.int64)
         scores, candidates = np.zeros(fields), np.zeros(items, np.int32)
-        return gram_seen, field_tried, field_seen, scores, item_seen, candidates, gram_mark, clock
+        places = np.zeros(grams, np.int32)
+        return gram_seen, field_tried, field_seen, scores, item_seen, candidates, gram_mark, places, clock
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,15 @@ class Learning:
     """[items]: the group of each item, ascending."""
     boilerplate: int
     """An n-gram that so many texts of a group share is boilerplate, its numbers not looked at."""
+
+
+Keep = Callable[[Callable[[], Index]], Index]
+"""Has an index built, or brings one that was kept."""
+
+
+def build_anew(build: Callable[[], Index]) -> Index:
+    """A `Keep` that keeps nothing."""
+    return build()
 
 
 def kernel_tables(*, characters: bool = False) -> tuple[Any, Any, Any]:

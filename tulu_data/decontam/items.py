@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tulu_data.decontam.cache.store import Cache
 from tulu_data.decontam.match import Matcher
 from tulu_data.decontam.matchers import matcher_of
 from tulu_data.decontam.suite import Eval, FieldSpec, Suite
@@ -72,15 +73,19 @@ class SuiteItems:
 
     suite: Suite
     evals: tuple[EvalItems, ...]
+    cache: Cache | None = field(default=None, compare=False, repr=False)
+    """Where the index of an earlier run may lie."""
 
     @cached_property
     def matcher(self) -> Matcher:
         """The rule, made ready for the items (at first use)."""
+        from tulu_data.decontam.cache.indexes import kept_index  # it speaks of suites
+
         rows = [row for part in self.evals for row in part.rows()]
         options = [given for part in self.evals for given in part.options()]
         sizes = [len(part.ids) for part in self.evals]
         groups = np.repeat(np.arange(len(self.evals), dtype=np.int32), sizes)
-        return matcher_of(self.suite.rule, rows, options, groups)
+        return matcher_of(self.suite.rule, rows, options, groups, keep=partial(kept_index, self.cache, self))
 
     @cached_property
     def names(self) -> Names:
@@ -127,7 +132,13 @@ class SuiteItems:
         return digest.hexdigest()
 
 
-def read_items(suite: Suite, *, mirror: Path | None = None, progress: Progress | None = None) -> SuiteItems:
+def read_items(
+    suite: Suite,
+    *,
+    mirror: Path | None = None,
+    progress: Progress | None = None,
+    cache: Cache | None = None,
+) -> SuiteItems:
     """Reads every eval of a suite.
 
     Raises:
@@ -139,7 +150,7 @@ def read_items(suite: Suite, *, mirror: Path | None = None, progress: Progress |
     )
     with ThreadPoolExecutor(4) as pool:
         parts = [pool.submit(read_eval, e, suite.base, mirror) for e in suite.evals]
-        return SuiteItems(suite, tuple(part.result() for part in parts))
+        return SuiteItems(suite, tuple(part.result() for part in parts), cache)
 
 
 def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
@@ -150,8 +161,8 @@ def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
     options: list[list[str]] = []
     for batch in _first(source.batches(on_bad=refuse), entry.first):
         ids += _ids(entry, batch)
-        for column, field in zip(texts, entry.fields, strict=True):
-            column.extend(_texts(entry, field, batch))
+        for column, wanted in zip(texts, entry.fields, strict=True):
+            column.extend(_texts(entry, wanted, batch))
         options += _options(entry, batch)
     if entry.rows is not None and len(ids) != entry.rows:
         raise SourceError(
@@ -159,10 +170,10 @@ def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
             where=entry.from_,
             expected=f"{entry.rows:,}, as the suite says",
         )
-    for column, field in zip(texts, entry.fields, strict=True):
+    for column, wanted in zip(texts, entry.fields, strict=True):
         if not any(column):
             raise SourceError(
-                f"eval {entry.name!r}: field {field.name!r} is empty in every row", where=entry.from_
+                f"eval {entry.name!r}: field {wanted.name!r} is empty in every row", where=entry.from_
             )
     most = max(map(len, options), default=0)
     texts += [[given[n] if n < len(given) else "" for given in options] for n in range(most)]

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from tulu_data.decontam.coverage import CoverageMatcher, ExactMatcher
 from tulu_data.decontam.distinctive import DistinctiveMatcher
+from tulu_data.decontam.index import Keep, build_anew
 from tulu_data.decontam.match import KINDS, Column, Matcher
-from tulu_data.decontam.rules import Coverage, Distinctive, Exact, Rule
+from tulu_data.decontam.near import MinHashMatcher
+from tulu_data.decontam.rules import Coverage, Distinctive, Exact, MinHash, Rule
 from tulu_data.text.hashing import Texts
 
 
@@ -19,6 +22,8 @@ def matcher_of(
     items: Sequence[Sequence[str]],
     options: Sequence[Sequence[str]],
     groups: npt.NDArray[np.int32],
+    *,
+    keep: Keep = build_anew,
 ) -> Matcher:
     """What finds items by a rule.
 
@@ -27,14 +32,17 @@ def matcher_of(
         items: the texts of each item's fields.
         options: the answer options of each item; only some rules look at them.
         groups: the eval of each item, ascending.
+        keep: has the index built, or brings one that was kept.
     """
     if isinstance(rule, Distinctive):
-        return DistinctiveMatcher(rule, items, options, groups)
+        return DistinctiveMatcher(rule, items, options, groups, keep)
     if isinstance(rule, Coverage):
-        return CoverageMatcher(rule, items)
+        return CoverageMatcher(rule, items, keep)
     if isinstance(rule, Exact):
-        return ExactMatcher(items)
-    raise NotImplementedError(rule.rule)
+        return ExactMatcher(items, keep)
+    if isinstance(rule, MinHash):
+        return MinHashMatcher(rule, items)
+    raise TypeError(rule)
 
 
 def tried(
@@ -57,8 +65,6 @@ def tried(
     fields = [item] if isinstance(item, str) else list(item)
     rows = [fields, *([other] + [""] * (len(fields) - 1) for other in others)]
     matcher = matcher_of(rule, rows, [options, *([()] * len(others))], np.zeros(len(rows), np.int32))
-    import pyarrow as pa
-
     one = np.ones(1, np.uint8)
     found = matcher.find([Column(Texts.of(pa.array([text])), np.zeros(1, np.int32), one)])
     ours = found.only(found.items == 0)

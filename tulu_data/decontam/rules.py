@@ -12,14 +12,14 @@ A rule of one's own is a YAML file, `{rule: NAME, like: PRESET, …settings}`, o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tulu_data.document import read_document
-from tulu_data.errors import Problem, RecipeError, unknown
+from tulu_data.errors import Problem, RecipeError, UsageError, unknown
 from tulu_data.op import settings_problems
 from tulu_data.text.tokens import Token, tokens
 from tulu_data.workspace import Workspace
@@ -29,6 +29,17 @@ EPSILON = 1e-12
 
 Kind = Literal["copy", "partial", "short", "options", "changed_numbers", "near_duplicate"]
 Action = Literal["drop", "review", "keep"]
+
+
+class _Actions(dict[Kind, Action]):
+    """Actions by kind. Steps that hold them are hashed."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
+Actions = Annotated[dict[Kind, Action], AfterValidator(_Actions)]
+NO_ACTIONS = _Actions()
 
 ACTIONS: dict[Kind, Action] = {
     "copy": "drop",
@@ -51,7 +62,7 @@ class Rule(BaseModel):
     contaminated: float = Field(default=0.02, ge=0, le=1)
     """A dataset that matches more than this share of an eval's items is contaminated: "more than 2 %"
     (Tülu 3, arXiv 2411.15124, section 3.2)."""
-    actions: dict[Kind, Action] = Field(default_factory=dict)
+    actions: Actions = NO_ACTIONS
     """What becomes of rows, where it is not as in ACTIONS."""
 
     kinds: ClassVar[tuple[Kind, ...]]
@@ -103,23 +114,27 @@ class Exact(Rule):
 
 
 class MinHash(Rule):
-    """Near-duplicates: the Jaccard similarity of the sets of n-grams of an item and of a passage of a message.
+    """Near-duplicates: the Jaccard similarity of the n-gram sets of an item and of a passage of a message.
 
     Passages are the whole message, and every window as long as the item, half an item apart. MinHash and
-    banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, chapter 3) name the candidates; each is
-    then measured exactly, so that nothing is flagged on an estimate. All fields of an item are taken together.
+    banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, chapter 3) name the candidates; each
+    is then measured exactly, so that nothing is flagged on an estimate. All fields are taken together.
     """
 
     kinds = ("copy", "near_duplicate")
+    characters = True
 
     method: Literal["minhash"] = "minhash"
     ngram: int = Field(default=3, ge=1, le=64)
     """Tokens in an n-gram: short ones, because an edit in the middle of an item spoils n of them."""
     threshold: float = Field(default=0.6, gt=0, le=1)
     """The Jaccard similarity from which on two texts are near-duplicates."""
+    shortest: float = Field(default=0.9, gt=0, le=1)
+    """The least length of a passage, in items. Otherwise 60 % of an item, as a run, would be its near-duplicate,
+    and "Who is the author of" any question that begins so."""
     permutations: int = Field(default=128, ge=16, le=1024)
     """Length of a signature; bands are chosen from it as datasketch chooses them."""
-    actions: dict[Kind, Action] = {"near_duplicate": "drop"}
+    actions: Actions = _Actions({"near_duplicate": "drop"})
     """The rule makes no other kind but whole copies, so near-duplicates drop."""
 
 
@@ -158,8 +173,8 @@ class Distinctive(Rule):
     boilerplate: int = Field(default=3, ge=2)
     """So many texts of an eval make an n-gram boilerplate. Two may be a problem and its variant."""
     at_least: int = Field(default=20, ge=1)
-    """Fewer covered tokens are no part of an item but a phrase: of the MATH training problems that share half of
-    a test problem's tokens, nearly all with fewer were other problems. decon wants all of an item below 20."""
+    """Fewer covered tokens are a phrase, not a part of an item: of the MATH training problems that share half
+    of a test problem's tokens, nearly all with fewer were others. decon wants all of an item below 20."""
     replaced: float = Field(default=0.1, ge=0, le=1)
     """The most words that may be replaced in a `partial`, as a share of the item's tokens."""
     similar: float = Field(default=0.8, gt=0, le=1)
@@ -184,8 +199,8 @@ OLMO3_GENERIC = (
     "Your entire response should be in English and should not contain",
     "Read the passage and answer the following question",
 )
-"""Olmo 3 (arXiv 2512.13961, section 4.2.1) ignores "generic phrases" that its authors found by hand; we have not
-seen their list. These are ours, chosen by reading."""
+"""Olmo 3 (arXiv 2512.13961, section 4.2.1) ignores "generic phrases" that its authors found by hand; we have
+not seen their list. These are ours, chosen by reading."""
 
 PRESETS: dict[str, Rule] = {
     "tulu-data": Distinctive(rule="tulu-data"),
@@ -196,6 +211,25 @@ PRESETS: dict[str, Rule] = {
     "minhash": MinHash(rule="minhash"),
 }
 DEFAULT = "tulu-data"
+
+
+def read_actions(given: Sequence[str]) -> dict[Kind, Action]:
+    """Actions by kind, from texts such as `changed_numbers=drop`.
+
+    >>> read_actions(["partial=review", "changed_numbers=drop"])
+    {'partial': 'review', 'changed_numbers': 'drop'}
+    """
+    found: dict[Kind, Action] = {}
+    for text in given:
+        kind, sign, action = text.partition("=")
+        if not sign:
+            raise UsageError(f"{text!r} is no action", expected="KIND=ACTION, such as changed_numbers=drop")
+        if kind not in get_args(Kind):
+            raise unknown("kind of finding", kind, get_args(Kind))
+        if action not in get_args(Action):
+            raise unknown("action", action, get_args(Action))
+        found[cast("Kind", kind)] = cast("Action", action)
+    return found
 
 
 def rule_of(given: str | Mapping[str, Any], *, where: str = "") -> Rule:

@@ -4,6 +4,8 @@ out/
 clean/NAME.parquet      the rows that stay, with all their native columns
 dropped/NAME.parquet    the rows that matched, with a verdict
 matches.parquet         one row per finding, with the evidence
+report.html             the review page: every finding beside its item, and what to do with it
+certificate.json, .html what was checked, and what of a planted sample was found again
 bad_rows.parquet        rows that could not be used, where they were skipped
 summary.json            every dataset against every eval
 """
@@ -12,41 +14,47 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tulu_data import __version__
+from tulu_data.decontam.cache.scans import CachedFindings
+from tulu_data.decontam.cache.store import Cache
+from tulu_data.decontam.certificate import Certificate, DatasetTold, certify
 from tulu_data.decontam.check import check_suite
-from tulu_data.decontam.data import Data, data_to_scan
-from tulu_data.decontam.evidence import MATCHES, dropped_for, explode, findings_of
+from tulu_data.decontam.data import data_to_scan
+from tulu_data.decontam.evidence import MATCHES
 from tulu_data.decontam.index import tell_first_compilation
 from tulu_data.decontam.items import SuiteItems, read_items
-from tulu_data.decontam.output import NativeWriter, new_folder
-from tulu_data.decontam.policy import Cell, Tally
+from tulu_data.decontam.planting import PLANTS, measure
+from tulu_data.decontam.policy import Cell
+from tulu_data.decontam.review.decisions import load_decisions
+from tulu_data.decontam.review.page import Head, write_report
+from tulu_data.decontam.review.texts import RowTexts
+from tulu_data.decontam.rules import Action
+from tulu_data.decontam.rules import Kind as FindingKind
+from tulu_data.decontam.scan import Scan, Scanned, scan
 from tulu_data.decontam.suite import load_suite
-from tulu_data.engine import BATCH_BYTES, ordered_map
 from tulu_data.errors import SourceError, UsageError, nearest
 from tulu_data.progress import Progress
-from tulu_data.record import ROLES, VERDICT, Kind, content_hashes, row_ids
-from tulu_data.sources import BadRow, Batch, SetAside, stop
-from tulu_data.sources.adapters import Adapter, adapt, detect, get
+from tulu_data.record import ROLES
 from tulu_data.sources.batch import bad_rows_table
-from tulu_data.turns import one_chunk
+from tulu_data.sources.output import new_folder
 from tulu_data.workspace import Workspace
 
 MATCHED = 3
 """Exit status where something matched."""
 
-SHOWN = 1000
-"""So many flagged rows stay in memory, for those who want to see a finding beside its row."""
+WRITTEN = {
+    "clean", "dropped", "matches.parquet", "report.html", "certificate.json", "certificate.html",
+    "bad_rows.parquet", "summary.json",
+}  # fmt: skip
+"""What a result's folder holds; `--force` replaces no folder that holds anything else."""
 
 
 class Passage(NamedTuple):
@@ -63,6 +71,7 @@ class Result:
 
     summary: dict[str, Any]
     out: Path
+    certificate: Certificate
     first_findings: pa.Table
     """The findings of the first flagged rows, whose texts `text_of` knows."""
     _suite: SuiteItems
@@ -75,8 +84,9 @@ class Result:
 
     @property
     def exit_status(self) -> int:
-        """0 where nothing matched, else 3."""
-        return MATCHED if self.first_findings.num_rows else 0
+        """0 where nothing matched or is to be reviewed, else 3."""
+        touched = any(cell["rows_flagged"] or cell["rows_to_review"] for cell in self.summary["cells"])
+        return MATCHED if touched else 0
 
     def text_of(self, finding: dict[str, Any]) -> tuple[Passage, Passage]:
         """A finding's two sides: the message of the row, and the field of the item, that match most.
@@ -109,43 +119,6 @@ class Result:
         )
 
 
-@dataclass
-class _Scanned:
-    """One dataset, scanned."""
-
-    data: Data
-    rows: int = 0
-    kept: int = 0
-    bad: list[BadRow] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """One batch, scanned."""
-
-    clean: pa.Table
-    flagged: pa.Table
-    adapted: pa.Table
-    findings: pa.Array
-    bad: list[BadRow]
-    position: int
-    rows: int
-
-
-@dataclass(frozen=True)
-class _Run:
-    suite: SuiteItems
-    roles: tuple[str, ...] | None
-    mirror: Path | None
-    threads: int
-    skip_bad: bool
-    progress: Progress
-    matches: pq.ParquetWriter
-    tally: Tally = field(default_factory=Tally)
-    first: list[pa.Table] = field(default_factory=list)
-    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-
 def decontaminate(
     against: str | Path,
     data: Sequence[str] = (),
@@ -153,6 +126,11 @@ def decontaminate(
     out: Path | None = None,
     roles: str | Sequence[str] = "user",
     rule: str | None = None,
+    actions: Mapping[FindingKind, Action] | None = None,
+    decisions: Path | None = None,
+    plants: int = PLANTS,
+    seed: int = 42,
+    cache: bool = True,
     adapter: str | None = None,
     all_recipes: bool = False,
     workspace: Workspace | None = None,
@@ -169,7 +147,12 @@ def decontaminate(
         data: paths, globs or `hf:ORG/NAME`; the suite's `train:` list if empty.
         out: a new folder for the results; `decontaminated/SUITE` unless given.
         roles: whose messages are looked at: `user`, `all`, or a list of roles.
-        rule: a preset that wins over the suite's own rule.
+        rule: a preset, or a rule's file, that wins over the suite's own rule.
+        actions: what becomes of rows by the kind of a finding, where it is not as the rule says.
+        decisions: a file that the review page saved; wins over the actions.
+        plants: how many items of each eval are planted in each way for the certificate; 0 plants nothing.
+        seed: which items, and which rows carry them.
+        cache: whether indexes and scans of earlier runs are used, and those of this one kept.
         adapter: the shape of all the data, where it is not to be told from its columns.
         all_recipes: scan the sources of every recipe in the workspace.
         workspace: where names are looked up; the current folder unless given.
@@ -180,45 +163,108 @@ def decontaminate(
         progress: who is told how far the work is.
 
     Raises:
-        UsageError: a name, role or adapter does not exist, or there is nothing to scan.
+        UsageError: a name, role or adapter does not exist, there is nothing to scan, or the decisions are not
+            about this run.
         RecipeError: the suite is wrong.
         SourceError: an eval or a dataset cannot be read, or an eval is not as the suite says.
         RowError: a row cannot be used, and `bad_rows` is `stop`.
         StoreError: `out` exists, or the disk is full.
     """
     workspace, progress = workspace or Workspace.here(), progress or Progress()
-    suite = load_suite(against, workspace, base=Path.cwd(), rule=rule)
+    suite = load_suite(against, workspace, base=Path.cwd(), rule=rule, actions=actions)
     wanted = role_list(roles)
     scans = data_to_scan(data, suite, workspace, adapter=adapter, all_recipes=all_recipes)
+    decided = load_decisions(decisions, suite=suite.name) if decisions else None
     out = out or Path("decontaminated") / suite.name
-    with new_folder(out, force=force) as folder:
+    with new_folder(out, WRITTEN, force=force) as folder:
         opened = [(item, item.open(mirror)) for item in scans]  # what is missing is told before the long work
         for name in ("clean", "dropped"):
             (folder / name).mkdir()
         tell_first_compilation(progress.say)
-        items = read_items(suite, mirror=mirror, progress=progress)
+        kept = Cache.open(progress.say) if cache else None
+        items = read_items(suite, mirror=mirror, progress=progress, cache=kept)
         warnings = [str(problem) for problem in check_suite(items)]
         for warning in warnings:
             progress.say(f"warning: {warning}")
-        with pq.ParquetWriter(folder / "matches.parquet", MATCHES, compression="zstd") as matches:
-            cores = threads or os.cpu_count() or 1
-            run = _Run(items, wanted, mirror, cores, bad_rows == "skip", progress, matches)
-            scanned = [_scan(run, item, source, folder) for item, source in opened]
-        told = [(s.data.name, bad) for s in scanned for bad in s.bad]
-        if run.skip_bad:
-            pq.write_table(bad_rows_table(told), folder / "bad_rows.parquet", compression="zstd")
-        for scan in scanned:
-            if scan.bad and not scan.rows:
-                raise SourceError(
-                    f"none of its {len(scan.bad):,} rows could be used", where=scan.data.spec.from_,
-                    remedy=f"The first: {scan.bad[0].where}: {scan.bad[0].reason}",
+        with RowTexts(folder / ".texts.arrow") as texts:
+            find = CachedFindings(kept, items, wanted)
+            with pq.ParquetWriter(folder / "matches.parquet", MATCHES, compression="zstd") as matches:
+                run = Scan(
+                    items, wanted, find, decided, threads or os.cpu_count() or 1, bad_rows == "skip", seed,
+                    progress, matches, texts,
                 )  # fmt: skip
-        table = run.tally.cells([s.data.name for s in scanned], items)
-        summary = _summary(run, scanned, table, out) | {"warnings": warnings}
+                scanned = [scan(run, item, source, folder) for item, source in opened]
+            _set_bad_aside(run, scanned, folder)
+            certificate = _certify(run, scanned, plants)
+            certificate.write(folder)
+            table = run.tally.cells([s.data.name for s in scanned], items)
+            fingerprint = _report(run, scanned, table, certificate, warnings, out, folder)
+        told = decided.told(fingerprint) if decided else None
+        summary = _summary(run, scanned, table, out) | {
+            "certificate": {"status": certificate.status, "statement": certificate.statement},
+            "decisions": told,
+            "cache": find.counts.told() if kept else None,
+            "warnings": warnings,
+        }
         (folder / "summary.json").write_text(
             json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-    return Result(summary, out, pa.concat_tables([MATCHES.empty_table(), *run.first]), items, run.shown)
+    first = pa.concat_tables([MATCHES.empty_table(), *run.first])
+    return Result(summary, out, certificate, first, items, run.shown)
+
+
+def _set_bad_aside(run: Scan, scanned: Sequence[Scanned], folder: Path) -> None:
+    """Writes the rows that could not be used; a dataset without any other is an error."""
+    if run.skip_bad:
+        told = [(s.data.name, bad) for s in scanned for bad in s.bad]
+        pq.write_table(bad_rows_table(told), folder / "bad_rows.parquet", compression="zstd")
+    for done in scanned:
+        if done.bad and not done.rows:
+            raise SourceError(
+                f"none of its {len(done.bad):,} rows could be used", where=done.data.spec.from_,
+                remedy=f"The first: {done.bad[0].where}: {done.bad[0].reason}",
+            )  # fmt: skip
+
+
+def _certify(run: Scan, scanned: Sequence[Scanned], plants: int) -> Certificate:
+    """Plants the control, and certifies what was checked."""
+    if plants:
+        run.progress.say("planting items of the suite into copies of rows, to see what is found again")
+    kinds = sorted({done.kind for done in scanned})
+    measured = measure(run.suite, run.roles, run.hosts, kinds=kinds, seed=run.seed, plants=plants)
+    datasets = [
+        DatasetTold.model_validate({
+            "dataset": done.data.name, "from": done.data.spec.from_, "kind": done.kind, "rows": done.rows,
+            "kept": done.kept, "dropped": done.rows - done.kept,
+            "kept_with_findings": done.kept_with_findings, "bad": len(done.bad),
+            "revision": done.source.lock().revision, "sha256": done.digest,
+        })
+        for done in scanned
+    ]  # fmt: skip
+    return certify(run.suite, measured, datasets, run.roles)
+
+
+def _report(
+    run: Scan,
+    scanned: Sequence[Scanned],
+    table: Sequence[Cell],
+    certificate: Certificate,
+    warnings: Sequence[str],
+    out: Path,
+    folder: Path,
+) -> str:
+    """Writes the review page; returns the fingerprint of the run."""
+    head = Head(
+        title=str(out),
+        datasets={done.data.name: done.rows for done in scanned},
+        roles=run.roles,
+        contaminated=[(cell.dataset, cell.eval) for cell in table if cell.contaminated],
+        warnings=warnings,
+    )
+    return write_report(
+        folder / "report.html", head=head, matches=folder / "matches.parquet", texts=run.texts,
+        suite=run.suite, certificate=certificate.told(), decisions=run.decisions, threads=run.threads,
+    )  # fmt: skip
 
 
 def role_list(roles: str | Sequence[str]) -> tuple[str, ...] | None:
@@ -245,118 +291,12 @@ def role_list(roles: str | Sequence[str]) -> tuple[str, ...] | None:
     return listed
 
 
-def _scan(run: _Run, data: Data, source: Any, folder: Path) -> _Scanned:
-    """Scans one dataset and writes its clean and its dropped rows."""
-    done, seen = _Scanned(data), Counter[bytes]()
-    unreadable = SetAside()
-    batches = source.batches(on_bad=unreadable if run.skip_bad else stop, batch_bytes=BATCH_BYTES)
-    work = _Worker(run, data)
-    with (
-        _writer(folder / "clean" / f"{data.name}.parquet") as clean,
-        _writer(folder / "dropped" / f"{data.name}.parquet") as dropped,
-        run.progress.task(f"scan {data.name}", source.nbytes) as task,
-    ):
-        for piece in ordered_map(work, work.first_seen(batches), run.threads):
-            clean.write(piece.clean)
-            done.rows += piece.rows
-            done.kept += piece.clean.num_rows
-            done.bad += piece.bad
-            if piece.flagged.num_rows:
-                dropped.write(piece.flagged)
-            if piece.adapted.num_rows:
-                _record(run, data, piece, work.kind, seen)
-            task.advance(max(0, piece.position - task.done))
-    done.bad = sorted([*unreadable.rows, *done.bad], key=lambda bad: bad.where.row or 0)
-    return done
-
-
-@contextmanager
-def _writer(path: Path) -> Iterator[NativeWriter]:
-    writer = NativeWriter(path)
-    try:
-        yield writer
-    finally:
-        writer.close()
-
-
-class _Worker:
-    """Adapts and scans the batches of one dataset; the first one tells its shape."""
-
-    def __init__(self, run: _Run, data: Data) -> None:
-        self.run, self.data = run, data
-        self.adapter: Adapter | None = get(data.adapter) if data.adapter else None
-
-    @property
-    def kind(self) -> Kind:
-        """What the rows are: the adapter's natural kind."""
-        assert self.adapter is not None
-        return self.adapter.kinds[0]
-
-    def first_seen(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The batches as they are, the adapter chosen by the first."""
-        for batch in batches:
-            if self.adapter is None:
-                self.adapter = detect(batch.table, where=self.data.spec.from_)
-            yield batch
-
-    def __call__(self, batch: Batch) -> _Piece:
-        """Scans one batch; runs in a thread."""
-        assert self.adapter is not None
-        aside = SetAside()
-        rows = adapt(batch, self.adapter, self.kind, on_bad=aside if self.run.skip_bad else stop).rows
-        findings = findings_of(rows, self.kind, self.run.roles, self.run.suite)
-        hit = pc.is_valid(findings)
-        native = _without_bad(batch, rows)
-        reason = pc.binary_join_element_wise("decontaminate", dropped_for(findings), ":")
-        drop = pc.is_valid(reason)
-        flagged = native.filter(drop).append_column(VERDICT, reason.drop_null())
-        clean = native if not flagged.num_rows else native.filter(pc.invert(drop))
-        return _Piece(
-            clean,
-            flagged,
-            rows.filter(hit),
-            findings.filter(hit),
-            aside.rows,
-            batch.position,
-            native.num_rows,
-        )
-
-
-def _without_bad(batch: Batch, rows: pa.Table) -> pa.Table:
-    """The native rows that the adapter could use."""
-    if rows.num_rows == batch.table.num_rows:
-        return batch.table
-    return batch.table.filter(pc.is_in(batch.rows, one_chunk(rows["row"])))
-
-
-def _record(run: _Run, data: Data, piece: _Piece, kind: Kind, seen: Counter[bytes]) -> None:
-    """Writes and counts the findings of a batch with the ids of their rows; keeps the first for showing.
-
-    Rows of equal content have equal findings, so counting occurrences among the flagged rows counts them all.
-    """
-    hashes = content_hashes(piece.adapted, kind)
-    occurrences = []
-    for digest in hashes.to_pylist():
-        occurrences.append(seen[digest])
-        seen[digest] += 1
-    ids = row_ids(data.name, hashes, pa.array(occurrences, pa.int64()))
-    names = pa.array([data.name] * len(ids), pa.string())
-    found = [names, one_chunk(piece.adapted["upstream_id"]), ids, piece.findings]
-    matches = explode(*found)
-    run.matches.write_table(matches)
-    run.tally.add(matches)
-    shown = min(len(ids), SHOWN - len(run.shown))
-    if shown > 0:
-        run.first.append(explode(*(column.slice(0, shown) for column in found)))
-        run.shown.update(zip(ids[:shown].to_pylist(), piece.adapted.slice(0, shown).to_pylist(), strict=True))
-
-
-def _summary(run: _Run, scanned: list[_Scanned], table: list[Cell], out: Path) -> dict[str, Any]:
+def _summary(run: Scan, scanned: Sequence[Scanned], table: Sequence[Cell], out: Path) -> dict[str, Any]:
     """What `summary.json` says, and `--json` prints."""
     suite = run.suite
     return {
         "suite": suite.suite.name,
-        "rule": suite.suite.rule.model_dump(),
+        "rule": suite.suite.rule.model_dump(mode="json"),
         "roles": "all" if run.roles is None else list(run.roles),
         "tulu_data": __version__,
         "out": str(out),
@@ -367,6 +307,7 @@ def _summary(run: _Run, scanned: list[_Scanned], table: list[Cell], out: Path) -
                 "rows": s.rows,
                 "kept": s.kept,
                 "dropped": s.rows - s.kept,
+                "to_review": s.kept_with_findings,
                 "bad": len(s.bad),
             }
             for s in scanned

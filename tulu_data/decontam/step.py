@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, PrivateAttr
 
+from tulu_data.decontam.cache.scans import CachedFindings
+from tulu_data.decontam.cache.store import Cache
 from tulu_data.decontam.check import check_suite
-from tulu_data.decontam.evidence import FINDING, MATCHES, dropped_for, explode, findings_of, scanned_columns
+from tulu_data.decontam.evidence import FINDING, MATCHES, dropped_for, explode, one_each, scanned_columns
 from tulu_data.decontam.index import tell_first_compilation
 from tulu_data.decontam.items import SuiteItems, read_items
 from tulu_data.decontam.policy import Cell, cells
-from tulu_data.decontam.rules import Action
-from tulu_data.decontam.rules import Kind as FindingKind
+from tulu_data.decontam.review.decisions import Decisions, load_decisions
+from tulu_data.decontam.rules import NO_ACTIONS, Actions
 from tulu_data.decontam.suite import Suite, load_suite
 from tulu_data.errors import PolicyError, Problem
 from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Step, verdicts
@@ -69,8 +71,13 @@ class _OfSuite(Step):
     rule: str | None = Field(
         default=None, description="A preset, or a rule's file, that wins over the suite's own rule."
     )
-    actions: dict[FindingKind, Action] = Field(
-        default={}, description="What becomes of rows, by the kind of a finding: drop, review or keep."
+    actions: Actions = Field(
+        default=NO_ACTIONS,
+        description="What becomes of rows, by the kind of a finding: drop, review or keep.",
+    )
+
+    decisions: str | None = Field(
+        default=None, description="A file of decisions that the review page saved; they win over the actions."
     )
 
     _from: tuple[Workspace, Path] | None = PrivateAttr(default=None)
@@ -85,8 +92,19 @@ class _OfSuite(Step):
         workspace, base = self._from or (Workspace.here(), None)
         return load_suite(self.suite, workspace, base=base, rule=self.rule, actions=self.actions)
 
+    def _decided(self) -> Decisions | None:
+        """The decisions; their path counts from the recipe's folder."""
+        if self.decisions is None:
+            return None
+        base = self._from[1] if self._from else Path.cwd()
+        return load_decisions(base / self.decisions, suite=self._load().name)
+
     def content(self) -> str:
-        """A hash of the suite's rule and items."""
+        """A hash of the suite's rule and items, and of what was decided."""
+        decided = self._decided()
+        return self._suite_content() + (decided.content() if decided else "")
+
+    def _suite_content(self) -> str:
         suite = self._load()
         stamp = _stamp(suite)
         known = [
@@ -94,7 +112,10 @@ class _OfSuite(Step):
         ]  # whichever mirror it was read from
         return (known[0] if known else items_of(suite, None)).fingerprint
 
-    def _part(self, part: _OfSuite) -> Any:
+    def _part(self, kind: type[_OfSuite], **more: Any) -> Any:
+        """A part of the step, with the same suite."""
+        shared = {name: getattr(self, name) for name in _OfSuite.model_fields}
+        part = kind(**shared, **more)
         return part.bind(*self._from) if self._from else part
 
 
@@ -136,7 +157,7 @@ class Decontaminate(_OfSuite):
         table = cells(matches, pc.unique(matches["dataset"]).to_pylist(), items)
         return {
             "suite": items.suite.name,
-            "rule": items.suite.rule.model_dump(),
+            "rule": items.suite.rule.model_dump(mode="json"),
             "evals": [
                 {
                     "eval": part.eval.name,
@@ -152,13 +173,9 @@ class Decontaminate(_OfSuite):
         """Find the matches, gather them all, then reject."""
         roles = ROLES if self.roles == "all" else self.roles
         return (
-            self._part(FindMatches(suite=self.suite, rule=self.rule, actions=self.actions, roles=roles)),
+            self._part(FindMatches, roles=roles),
             GatherMatches(),
-            self._part(
-                RejectMatches(
-                    suite=self.suite, rule=self.rule, actions=self.actions, on_unseen=self.on_unseen
-                )
-            ),
+            self._part(RejectMatches, on_unseen=self.on_unseen),
         )
 
 
@@ -175,24 +192,27 @@ class FindMatches(_OfSuite, Op):
         return cls(suite="sample", roles=("user",))
 
     def reads(self, kind: Kind) -> tuple[str, ...]:
-        """The texts that are looked at."""
-        return scanned_columns(kind)
+        """The texts that are looked at, and where there are decisions, the ids that they name."""
+        return scanned_columns(kind) + (("id",) if self.decisions else ())
 
     def writes(self) -> pa.Schema:
         """The findings."""
         return pa.schema([FINDINGS_FIELD])
 
-    def setup(self, context: Context) -> tuple[Kind, SuiteItems]:
+    def setup(self, context: Context) -> tuple[Kind, CachedFindings, Decisions | None]:
         """Reads and indexes the suite."""
         tell_first_compilation(context.say)
         items = items_of(self._load(), context.mirror)
-        _ = items.matcher
-        return context.kind, items
+        cache = Cache.open(context.say) if context.cache else None
+        roles = None if set(self.roles) >= set(ROLES) else self.roles
+        return context.kind, CachedFindings(cache, items, roles), self._decided()
 
-    def apply(self, batch: pa.Table, state: tuple[Kind, SuiteItems]) -> pa.Table:
+    def apply(self, batch: pa.Table, state: tuple[Kind, CachedFindings, Decisions | None]) -> pa.Table:
         """The batch with its findings."""
-        kind, items = state
-        found = findings_of(batch, kind, None if set(self.roles) >= set(ROLES) else self.roles, items)
+        kind, find, decided = state
+        found = find(batch, kind)
+        if decided is not None:
+            found = decided.apply(one_chunk(batch["id"]), found)
         if FINDINGS_FIELD.name in batch.column_names:
             batch = batch.drop_columns(FINDINGS_FIELD.name)
         return batch.append_column(FINDINGS_FIELD, found)
@@ -255,10 +275,14 @@ class RejectMatches(_OfSuite, Op):
 
         Raises:
             PolicyError: a source is contaminated by an unseen eval, and `on_unseen` is `stop`.
+            UsageError: there are decisions, and none is about a finding.
         """
+        matches = context.artifact(GatherMatches.name)
+        if decided := self._decided():
+            decided.apply(one_chunk(matches["row_id"]), one_each(matches))
+            decided.told("")
         if self.on_unseen == "rows":
             return Rejection({})
-        matches = context.artifact(GatherMatches.name)
         sources = pc.unique(matches["dataset"]).to_pylist()
         table = cells(matches, sources, items_of(self._load(), context.mirror))
         over = [cell for cell in table if cell.contaminated and cell.role == "unseen"]

@@ -3,6 +3,7 @@
 scan      where the suite's n-grams occur in texts            scanning.py
 judge     which items that makes, with the evidence           judging.py
 compare   what of an item is equal, and what was changed      comparing.py
+near      which passages items are like, by MinHash           nearing.py, passages.py, near_evidence.py
 the rest  makes the tables that these two look into           grams.py
 """
 
@@ -32,8 +33,10 @@ from tulu_data.decontam.kernels.grams import (
     single_bit,
 )
 from tulu_data.decontam.kernels.judging import Fields, judge, probe_grams
+from tulu_data.decontam.kernels.near_evidence import NearItems, near_evidence
+from tulu_data.decontam.kernels.nearing import Marks, Near, fill_numbers, item_shingles, near, set_keys
 from tulu_data.decontam.kernels.scanning import scan
-from tulu_data.text import _kernels, _memory
+from tulu_data.text import _kernels, _memory, _minhash_kernels
 from tulu_data.text.kernel_cache import keep_true
 
 __all__ = [
@@ -46,23 +49,31 @@ __all__ = [
     "SIZES",
     "Fields",
     "Grams",
+    "Marks",
+    "Near",
+    "NearItems",
     "Words",
     "compare",
     "cut_all",
     "end_bit",
     "end_slot",
     "fill",
+    "fill_numbers",
     "fill_sample",
     "find_whole",
     "frequencies",
     "gram_keys",
+    "item_shingles",
     "judge",
     "masked_keys",
+    "near",
+    "near_evidence",
     "one_gram_each",
     "options_near",
     "probe_grams",
     "scan",
     "set_bit",
+    "set_keys",
     "single_bit",
 ]
 
@@ -70,6 +81,6 @@ keep_true(
     {scan.stats.cache_path, _kernels.locate.stats.cache_path},
     [
         *sorted(Path(__file__).parent.glob("*.py")),
-        *(Path(m.__file__ or "") for m in (rules, _kernels, _memory)),
+        *(Path(m.__file__ or "") for m in (rules, _kernels, _memory, _minhash_kernels)),
     ],
 )

@@ -303,7 +303,7 @@ def _measure(chain, text, ours, start, size, theirs):
 
 
 @njit(nogil=True, cache=True)
-def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours, theirs, text_of, grams):
+def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours, theirs, text_of, memory):
     """Lays each field of each finding beside the row.
 
     Args:
@@ -317,7 +317,7 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
         ours: the Words of the distinct field texts.
         theirs: the Words of the texts with hits.
         text_of: int32, which text of `theirs` each text of the batch is.
-        grams: how many there are.
+        memory: as of `judge`; its marks and places of grams are used.
 
     Returns:
         int64 [slots, 6]: whether the whole field stands there; how many tokens are equal; how many places
@@ -325,8 +325,7 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
         (-1 where it was not).
     """
     out = np.zeros((slot_scores.size, 6), np.int64)
-    stamp = np.full(grams, -1, np.int64)
-    place_of = np.empty(grams, np.int64)
+    mark, place_of, clock = memory[6], memory[7], memory[8]
     runs = np.empty((64, 5), np.int32)
     for f in range(pairs.shape[0]):
         begin, stop = begins[f], stops[f]
@@ -343,17 +342,19 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
                 if text >= 0:
                     out[slot, 0], out[slot, 1], out[slot, 4], out[slot, 5] = 1, size, text, place
                     continue
+            clock[0] += 1
+            stamp = clock[0]
             next_place = np.full(g1 - g0, -1, np.int64)
             for p in range(g1 - g0 - 1, -1, -1):
                 gram = fields.grams[g0 + p]
                 if gram < 0:
                     continue
-                next_place[p] = place_of[gram] if stamp[gram] == slot else -1
-                stamp[gram] = slot
+                next_place[p] = place_of[gram] if mark[gram] == stamp else -1
+                mark[gram] = stamp
                 place_of[gram] = p
             first_place = np.full(stop - begin, -1, np.int64)
             for h in range(begin, stop):
-                if stamp[hits[h, 1]] == slot:
+                if mark[hits[h, 1]] == stamp:
                     first_place[h - begin] = place_of[hits[h, 1]]
             count, runs = _runs(
                 hits, begin, stop, ours, start, size, theirs, text_of, first_place, next_place, runs

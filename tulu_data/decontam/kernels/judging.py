@@ -151,9 +151,9 @@ def judge(hits, hit_rows, hit_lengths, fields, n, memory):
         hit_lengths: int32 [hits], tokens of each hit's gram.
         fields: the suite.
         n: tokens in a gram.
-        memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, items, gram_mark, clock): int64
-            stamps, float64 scores and a list of items, kept between calls so that nothing is cleared; `clock`
-            [1] counts the stamps given.
+        memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, items, gram_mark, gram_place,
+            clock): int64 stamps, float64 scores, a list of items and places in a field, kept between calls so
+            that nothing is cleared; `clock` [1] counts the stamps given.
 
     Returns:
         findings: int32 [findings, 2]: row, item; ordered by both
@@ -162,7 +162,7 @@ def judge(hits, hit_rows, hit_lengths, fields, n, memory):
         item_spans: int32 [spans, 4]: finding, slot, start, end
         train_spans: int32 [spans, 4]: finding, text, start, end
     """
-    gram_seen, field_tried, field_seen, field_scores, item_seen, items, gram_mark, clock = memory
+    gram_seen, field_tried, field_seen, field_scores, item_seen, items, gram_mark, _, clock = memory
     found = np.empty((64, 4), np.int32)
     scores, slot_scores = np.empty(64, np.float64), np.empty(256, np.float64)
     item_spans, train_spans = np.empty((256, 4), np.int32), np.empty((256, 4), np.int32)
