@@ -32,8 +32,11 @@ fast: $(DEV)  ## the fast tests
 slow: $(DEV)  ## the slow tests: real data, wheels, notebooks
 	$(BIN)/pytest -q -m slow
 
-bench: $(CORE)  ## measure speed and memory on a corpus of 300 MB
+bench: $(DEV)  ## measure speed and memory on a corpus of 300 MB
 	$(BIN)/python benchmarks/bench_decontaminate.py
+	$(BIN)/python benchmarks/bench_dedup.py
+	$(BIN)/python benchmarks/bench_report.py
+	$(BIN)/python benchmarks/bench_incremental.py
 
 docs: $(CORE)  ## write docs/cli.md and the table of operators again
 	$(BIN)/python docs/generate.py

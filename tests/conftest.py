@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +24,15 @@ def shared_data() -> Path:
     if not (path / "README.md").is_file():
         pytest.skip(f"the real data sets are not at {path}; set TULU_DATA_SHARED to their folder")
     return path
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test keeps between runs never lies in, or comes from, the user's own cache."""
+    before = os.environ.get("TULU_DATA_CACHE")
+    os.environ["TULU_DATA_CACHE"] = str(tmp_path_factory.mktemp("cache") / "kept")
+    yield
+    if before is None:
+        del os.environ["TULU_DATA_CACHE"]
+    else:
+        os.environ["TULU_DATA_CACHE"] = before

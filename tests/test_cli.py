@@ -22,7 +22,7 @@ from tulu_data import cli
 from tulu_data.errors import Problem, RecipeError, SourceError, UsageError
 
 HEAVY = ("polars", "datasets", "numba", "numpy", "pyarrow", "duckdb", "pydantic", "nltk", "rich", "yaml")
-VERBS = ("decontaminate", "build-mixture", "check", "init", "demo", "operators")
+VERBS = ("decontaminate", "build-mixture", "check", "index", "init", "demo", "operators")
 
 
 def test_these_are_the_verbs() -> None:

@@ -38,6 +38,9 @@ def test_the_wheel_holds_the_package_and_the_recipes_and_nothing_else(built: Pat
     assert inside == RECIPES
     modules = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tulu_data").rglob("*.py")}
     assert modules <= names
+    pages = {p.relative_to(ROOT).as_posix() for p in (ROOT / "tulu_data").glob("**/web/*")}
+    assert pages
+    assert pages <= names
     assert all(name.startswith("tulu_data/") and "__pycache__" not in name for name in names)
 
 

@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tulu_data.decontam.run import decontaminate
+    from tulu_data.dedup.run import deduplicate
     from tulu_data.mixtures.build import build
     from tulu_data.mixtures.check import check
     from tulu_data.mixtures.views import connect
 
 __version__ = "0.1.0"
-__all__ = ["build", "check", "connect", "decontaminate"]
+__all__ = ["build", "check", "connect", "decontaminate", "deduplicate"]
 
 _HOME = {
     "build": "tulu_data.mixtures.build",
     "check": "tulu_data.mixtures.check",
     "connect": "tulu_data.mixtures.views",
     "decontaminate": "tulu_data.decontam.run",
+    "deduplicate": "tulu_data.dedup.run",
 }
 
 

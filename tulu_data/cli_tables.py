@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tulu_data.show import Side, beside, table, visible
 
 if TYPE_CHECKING:
+    from tulu_data.decontam.cache.listing import Pruned
     from tulu_data.decontam.run import Result
+    from tulu_data.dedup.run import Result as Deduplicated
     from tulu_data.errors import Problem
     from tulu_data.mixtures.build import BuildResult
     from tulu_data.op import Registry
@@ -25,7 +28,8 @@ def print_decontamination(result: Result, show: int) -> None:
     """Some matched rows beside their items, the table of data sets and evals, and what was written where."""
     print_findings(result, show)
     print_cells(result.summary["cells"])
-    print(f"\n{outcome(result.summary)}\nwritten to {visible(str(result.out))}")
+    print(f"\n{outcome(result.summary)}\nthe control: {visible(result.certificate.status)}")
+    print(f"written to {visible(str(result.out))}; open report.html there to see why, and to decide")
 
 
 def print_findings(result: Result, show: int) -> None:
@@ -44,7 +48,10 @@ def outcome(summary: dict[str, Any]) -> str:
     )
     items, unchecked = (_total(summary["evals"], key) for key in ("items", "unchecked"))
     matching = "1 row matches" if dropped == 1 else f"{dropped:,} rows match"
+    review = _total(summary["datasets"], "to_review")
     text = f"{rows:,} rows against {items:,} items: {matching}, {kept:,} stay"
+    if review:
+        text += f", {review:,} of them with findings to review"
     if bad:
         text += f"; {bad:,} more could not be used and were set aside"
     if unchecked:
@@ -58,12 +65,43 @@ def _total(parts: Sequence[dict[str, Any]], key: str) -> int:
 
 def print_cells(cells: Sequence[dict[str, Any]]) -> None:
     """The table of data sets and evals with the verdict on each pair."""
-    shown = cells if len(cells) <= ALL_CELLS else [cell for cell in cells if cell["matched"]]
-    columns = ("dataset", "eval", "role", "items", "matched", "percent", "rows_flagged", "verdict")
-    titles = ("data set", "eval", "role", "items", "found", "%", "in rows", "verdict")
+    shown = cells if len(cells) <= ALL_CELLS else [c for c in cells if c["matched"] or c["rows_to_review"]]
+    columns = (
+        "dataset", "eval", "role", "items", "matched", "percent", "rows_flagged", "rows_to_review", "verdict"
+    )  # fmt: skip
+    titles = ("data set", "eval", "role", "items", "found", "%", "in rows", "to review", "verdict")
     table(titles, [tuple(cell[column] for column in columns) for cell in shown])
     if len(shown) < len(cells):
         print(f"nothing matched in {len(cells) - len(shown):,} other pairs of data set and eval")
+
+
+def print_dedup(result: Deduplicated) -> None:
+    """The table of data sets, and which of them repeats which."""
+    summary = result.summary
+    columns = ("dataset", "rows", "kept", "dropped")
+    rows = [tuple(one[column] for column in columns) for one in summary["datasets"]]
+    totals = [("all", *(_total(summary["datasets"], column) for column in columns[1:]))]
+    table(("data set", *columns[1:]), rows + (totals if len(rows) > 1 else []))
+    if len(rows) > 1 and summary["repeats"]:
+        print()
+        table(("rows of", "repeat", "rows"), [(r["dataset"], r["of"], r["rows"]) for r in summary["repeats"]])
+    print(f"\n{dedup_outcome(summary)}\nwritten to {visible(str(result.out))}")
+
+
+def dedup_outcome(summary: dict[str, Any]) -> str:
+    """What was found, in a sentence."""
+    dropped, bad = (_total(summary["datasets"], key) for key in ("dropped", "bad"))
+    threshold = summary["settings"].get("threshold")
+    one = dropped == 1
+    like = f"{'is' if one else 'are'} equal to"
+    if threshold is not None:
+        like = f"share{'s' * one} {threshold:.0%} of {'its' if one else 'their'} shingles or more with"
+    text = f"{dropped:,} row{'s' * (not one)} {like} one that stays"
+    if dropped:
+        many = summary["clusters"] > 1
+        text += f", in {summary['clusters']:,} cluster{'s' * many}"
+        text += f", the largest of {summary['largest_cluster']:,} rows" * many
+    return text + (f"; {bad:,} more could not be used and were set aside" if bad else "")
 
 
 def print_build(result: BuildResult) -> None:
@@ -117,3 +155,42 @@ def operator_rows(registry: Registry) -> list[dict[str, str]]:
         settings = [field.alias or key for key, field in step.model_fields.items()]
         rows.append({"operator": name, "what": what, "settings": ", ".join(settings)})
     return rows
+
+
+def print_kept(kept: dict[str, Any]) -> None:
+    """What is kept between runs: evaluation indexes, scan results, and how much of it is of no use."""
+    if kept["indexes"]:
+        indexes = [
+            (i["suite"], len(i["evals"]), i["items"], i["rule"], i["bytes"] / 1e6, i["last_used"])
+            for i in kept["indexes"]
+        ]
+        table(("suite", "evals", "items", "rule", "MB", "last used"), indexes)
+        print()
+    if kept["scans"]:
+        columns = ("data set", "suite", "roles", "batches", "rows", "evals", "findings", "MB", "last used")
+        keys = ("dataset", "suite", "roles", "batches", "rows")
+        scans = [
+            (*(s[key] for key in keys), len(s["evals"]), s["findings"], s["bytes"] / 1e6, s["last_used"])
+            for s in kept["scans"]
+        ]
+        table(columns, scans)
+        print()
+    what = f"{kept['bytes'] / 1e6:,.1f} MB" if kept["indexes"] or kept["scans"] else "nothing"
+    print(f"{visible(kept['folder'])} keeps {what}")
+    if useless := kept["useless"]["entries"]:
+        megabytes = kept["useless"]["bytes"] / 1e6
+        print(
+            f"{_entries(useless)} ({megabytes:,.1f} MB) of no use any more; --prune deletes what is of no use"
+        )
+
+
+def print_pruned(pruned: Pruned, folder: Path) -> None:
+    """What was deleted, and what is left."""
+    print(
+        f"deleted {_entries(pruned.entries)}, {pruned.freed / 1e6:,.1f} MB; "
+        f"{visible(str(folder))} keeps {_entries(pruned.left)}, {pruned.left_bytes / 1e6:,.1f} MB"
+    )
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count:,} entries"

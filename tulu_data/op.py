@@ -53,6 +53,8 @@ class Context:
     """Tells the user what happens now, in one line: for what takes seconds before the first batch."""
     mirror: Path | None = None
     """The folder that stands in for the Hugging Face Hub, where an operator reads data of its own."""
+    cache: bool = True
+    """Whether an operator may use what it kept of earlier runs, and keep something of this one."""
 
     def artifact(self, name: str) -> pa.Table:
         """The table that the fold `name` made earlier in this plan."""
@@ -128,6 +130,9 @@ class Op(Step):
 
 class Fold(Step):
     """Every row's narrow projection in, one artifact out."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    """The folds just before it in the plan whose artifacts its `setup` reads: a pass of theirs ends first."""
 
     def plan(self) -> Sequence[Op | Fold]:
         """A fold is a step of itself."""
@@ -212,6 +217,7 @@ BUILTIN: dict[str, str] = {
     "keyword_filter": "tulu_data.filters.keyword_filter:KeywordFilter",
     "length": "tulu_data.filters.length:Length",
     "licenses": "tulu_data.filters.licenses:Licenses",
+    "minhash": "tulu_data.dedup.minhash:MinHash",
     "valid_conversation": "tulu_data.filters.valid_conversation:ValidConversation",
 }
 """Every operator of ours, by the word that recipes use: `module:class`, imported when it is used."""

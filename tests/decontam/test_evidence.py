@@ -34,7 +34,7 @@ def items(tmp_path_factory: pytest.TempPathFactory) -> SuiteItems:
     (place / "facts.csv").write_text(f"id,question\nf1,{SHORT}\n")
     (place / "read.tsv").write_text("passage\tquestion\n" + "\t".join(TWO) + "\n")
     (place / "s.yaml").write_text(
-        "suite: s\nevals:\n"
+        "suite: s\nrule: tulu3\nevals:\n"
         "  - {name: math, from: math.csv, split: test, fields: [question], id: id}\n"
         "  - {name: facts, role: unseen, from: facts.csv, fields: [question], id: id}\n"
         "  - {name: read, from: read.tsv, fields: [passage, question]}\n"
@@ -167,7 +167,7 @@ def flagged(items: SuiteItems, file: str) -> Iterator[tuple[dict[str, Any], dict
 
 @pytest.mark.parametrize(("file", "count"), [("chat.jsonl.gz", 9), ("tasks.jsonl", 5)])
 def test_spans_cut_the_same_words_out_of_both_original_texts(file: str, count: int) -> None:
-    sample = read_items(load_suite("sample", Workspace(Path(shipped()))))
+    sample = read_items(load_suite("sample", Workspace(Path(shipped())), rule="tulu3"))
     findings = list(flagged(sample, file))
     assert len(findings) == count
     for row, one in findings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from tulu_data.decontam import kernels
 from tulu_data.decontam.index import build_index
-from tulu_data.decontam.match import Column, Findings, find
-from tulu_data.decontam.plain import match
+from tulu_data.decontam.match import KINDS, Column, Findings, find
+from tulu_data.decontam.matchers import matcher_of
+from tulu_data.decontam.plain import PlainFinding, ignored_by, match, match_exact
+from tulu_data.decontam.rules import Coverage, Exact, Rule
 from tulu_data.text.hashing import Texts
 from tulu_data.text.tokens import tokens
 
@@ -82,8 +84,9 @@ def told(index: Any, found: Findings, sizes: list[list[int]]) -> dict[tuple[int,
         out[row, item] = (
             float(found.scores[i]),
             {str(s): float(v) for s, v in zip(slots, scores, strict=True)},
-            [(str(slots[s]), a, b) for s, a, b in ours[i]],
+            [(str(s), a, b) for s, a, b in ours[i]],
             [(place[1:], a, b) for place, a, b in trains],
+            KINDS[found.kinds[i]],
         )
     return out
 
@@ -91,22 +94,36 @@ def told(index: Any, found: Findings, sizes: list[list[int]]) -> dict[tuple[int,
 def fast(
     items: list[list[str]], columns: list[list[Row]], n: int = 8, threshold: float = 0.5
 ) -> dict[tuple[int, int], Any]:
-    index = build_index(items, n, threshold)
-    found = find(index, [column_of(rows) for rows in columns])
-    return told(index, found, [[len(row) for row in rows] for rows in columns])
+    return found_by(Coverage(rule="any", ngram=n, threshold=threshold), items, columns)
+
+
+def found_by(rule: Rule, items: list[list[str]], columns: list[list[Row]]) -> dict[tuple[int, int], Any]:
+    """What a rule's matcher finds."""
+    matcher: Any = matcher_of(rule, items, [()] * len(items), np.zeros(len(items), np.int32))
+    found = matcher.find([column_of(rows) for rows in columns])
+    return told(matcher.index, found, [[len(row) for row in rows] for rows in columns])
 
 
 def slow(
     items: list[list[str]], columns: list[list[Row]], n: int = 8, threshold: float = 0.5
 ) -> dict[tuple[int, int], Any]:
+    return told_plainly(lambda item, messages: match(item, messages, n, threshold), items, columns)
+
+
+def told_plainly(
+    match: Callable[[dict[str, str], list[str]], PlainFinding | None],
+    items: list[list[str]],
+    columns: list[list[Row]],
+) -> dict[tuple[int, int], Any]:
+    """What a twin finds."""
     out = {}
     for r in range(len(columns[0])):
         places = [(c, m) for c, rows in enumerate(columns) for m, (_, wanted) in enumerate(rows[r]) if wanted]
         messages = [columns[c][r][m][0] for c, m in places]
         for i, item in enumerate(items):
-            if found := match({str(s): t for s, t in enumerate(item)}, messages, n, threshold):
+            if found := match({str(s): t for s, t in enumerate(item)}, messages):
                 spans = [(places[number], a, b) for number, a, b in found.train_spans]
-                out[r, i] = (found.score, found.field_scores, found.item_spans, spans)
+                out[r, i] = (found.score, found.field_scores, found.item_spans, spans, found.kind)
     return out
 
 
@@ -125,6 +142,38 @@ def test_the_kernel_equals_its_twin(
     )
     columns = [[data.draw(side | planted) for _ in range(height)] for _ in range(width)]
     assert fast(items, columns, n, threshold) == slow(items, columns, n, threshold)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    items=items, n=st.sampled_from([1, 2, 3, 8]), generic=st.lists(text, max_size=2),
+    single=st.sampled_from([None, 0.3, 0.5]), height=st.integers(0, 3), data=st.data(),
+)  # fmt: skip
+def test_the_kernel_equals_its_twin_in_what_is_ignored(
+    items: list[list[str]], n: int, generic: list[str], single: float | None, height: int, data: st.DataObject
+) -> None:
+    """`olmo3`: phrases are drawn from the items too, so that they lie inside of them, and across two."""
+    fields = [field for item in items for field in item]
+    generic += data.draw(st.lists(st.sampled_from([*fields, "".join(fields[:2])]), max_size=2))
+    planted = st.lists(st.tuples(st.sampled_from(fields), st.just(True)), max_size=3)
+    columns = [[data.draw(side | planted) for _ in range(height)]]
+    rule = Coverage(rule="any", ngram=n, threshold=0.3, generic=tuple(generic), single=single)
+    ignored = ignored_by(generic, single)
+    assert found_by(rule, items, columns) == told_plainly(
+        lambda item, messages: match(item, messages, n, 0.3, ignored=ignored), items, columns
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(items=items, width=st.integers(1, 2), height=st.integers(0, 3), data=st.data())
+def test_the_kernel_equals_its_twin_in_whole_items(
+    items: list[list[str]], width: int, height: int, data: st.DataObject
+) -> None:
+    fields = st.sampled_from([field for item in items for field in item])
+    message = fields | st.tuples(text, fields, text).map("".join) | fields.map(lambda field: field[1:])
+    planted = st.lists(st.tuples(message, st.just(True)), max_size=3)
+    columns = [[data.draw(side | planted) for _ in range(height)] for _ in range(width)]
+    assert found_by(Exact(rule="any"), items, columns) == told_plainly(match_exact, items, columns)
 
 
 def test_no_rows_and_no_columns_match_nothing() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.decontam.test_match import Row, fast, slow
-from tulu_data.decontam.rules import PRESETS, Rule, rule_of
+from tulu_data.decontam.rules import PRESETS, Coverage, Distinctive, rule_of
 from tulu_data.errors import RecipeError, UsageError
 
 LONG = "Which of the following best describes the main purpose of this passage about tides"
@@ -21,7 +21,8 @@ def score(item: list[str], *messages: str, n: int = 8, threshold: float = 0.0) -
 
 
 def test_the_preset_is_the_papers() -> None:
-    assert PRESETS["tulu3"] == Rule(ngram=8, threshold=0.5, contaminated=0.02)
+    assert PRESETS["tulu3"] == Coverage(rule="tulu3", ngram=8, threshold=0.5, contaminated=0.02)
+    assert {PRESETS["tulu3"].action(kind) for kind in Coverage.kinds} == {"drop"}
 
 
 def test_a_verbatim_copy_scores_one() -> None:
@@ -128,8 +129,12 @@ def test_any_length_of_ngram(n: int) -> None:
 
 
 def test_a_rule_is_a_preset_or_its_settings() -> None:
-    assert rule_of("tulu3") == Rule()
-    assert rule_of({"ngram": 13, "threshold": 0.8}) == Rule(ngram=13, threshold=0.8)
+    assert rule_of("tulu3") == Coverage(rule="tulu3")
+    assert rule_of({"like": "tulu3", "ngram": 13, "threshold": 0.8}) == Coverage(
+        rule="like tulu3", ngram=13, threshold=0.8
+    )
+    assert rule_of({"rule": "mine", "ngram": 5}) == Distinctive(rule="mine", ngram=5)
+    assert rule_of("tulu-data") == rule_of({"rule": "tulu-data"}) == Distinctive(rule="tulu-data")
     with pytest.raises(UsageError, match=r"no rule is named 'tulu4'.*Did you mean 'tulu3'"):
         rule_of("tulu4")
     with pytest.raises(RecipeError, match=r"suite.yaml, line 2: unknown key 'ngrams'.*Did you mean 'ngram'"):

@@ -31,7 +31,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "math.csv").write_text(f"id,question\nm1,{MATH}\nm2,{MATH} and leaves again at noon\n")
     (tmp_path / "facts.csv").write_text(f"question\n{FACT}\n!\n")
     (tmp_path / "evals.yaml").write_text(
-        "suite: mine\nevals:\n"
+        "suite: mine\nrule: tulu3\nevals:\n"
         "  - {name: math, from: math.csv, split: test, fields: [question], id: id}\n"
         "  - {name: facts, role: unseen, from: facts.csv, fields: [question]}\n"
     )
@@ -120,7 +120,16 @@ def test_the_summary(place: Path) -> None:
     write(place / "chat.jsonl", chat("Hello", MATH, "Bye", FACT))
     told = decontaminate("chat.jsonl").summary
     assert told["suite"] == "mine"
-    assert told["rule"] == {"ngram": 8, "threshold": 0.5, "contaminated": 0.02}
+    assert told["rule"] == {
+        "rule": "tulu3",
+        "method": "coverage",
+        "ngram": 8,
+        "threshold": 0.5,
+        "generic": [],
+        "single": None,
+        "contaminated": 0.02,
+        "actions": {},
+    }
     assert told["datasets"] == [
         {"dataset": "chat", "from": "chat.jsonl", "rows": 4, "kept": 2, "dropped": 2, "bad": 0}
     ]
@@ -135,8 +144,8 @@ def test_the_summary(place: Path) -> None:
         ("facts", 1, 50.0, "contaminated", 1),
     ]
     short, nothing = told["warnings"]
-    assert "1 of 2 items of eval 'facts' has fewer than 8 tokens in every field" in short
-    assert "1 of 2 items of eval 'facts' has no token in any field" in nothing
+    assert "1 of 2 items of eval 'facts' has fewer tokens in every field than an n-gram" in short
+    assert "1 of 2 items of eval 'facts' cannot be checked: no field of it has a letter or a digit" in nothing
 
 
 def test_warnings_of_the_suite_are_said(place: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tulu_data.decontam.check import check_suite, suite_problems
 from tulu_data.decontam.items import SuiteItems, _unlike, read_items
-from tulu_data.decontam.rules import Rule
+from tulu_data.decontam.rules import PRESETS, Distinctive
 from tulu_data.decontam.suite import Suite, load_suite
 from tulu_data.errors import RecipeError, SourceError, TuluDataError, UsageError
 from tulu_data.workspace import Workspace
@@ -45,8 +45,8 @@ def suite(place: Path, text: str, rule: str | None = None) -> Suite:
     return load_suite("evals.yaml", Workspace(place), rule=rule)
 
 
-def one_eval(place: Path, entry: str) -> SuiteItems:
-    return read_items(suite(place, f"suite: mine\nevals:\n  - {{name: e, {entry}}}\n"))
+def one_eval(place: Path, entry: str, rule: str | None = None) -> SuiteItems:
+    return read_items(suite(place, f"suite: mine\nevals:\n  - {{name: e, {entry}}}\n", rule))
 
 
 def test_what_a_suite_says(place: Path) -> None:
@@ -63,7 +63,7 @@ def test_what_a_suite_says(place: Path) -> None:
     )
     assert (found.name, found.rule, found.train, found.base) == (
         "mine",
-        Rule(ngram=5),
+        Distinctive(rule="like tulu-data", ngram=5),
         ("rows.jsonl",),
         place,
     )
@@ -75,7 +75,7 @@ def test_what_a_suite_says(place: Path) -> None:
 
 def test_the_rule_of_the_command_wins(place: Path) -> None:
     text = "suite: m\nrule: {ngram: 5}\nevals: [{name: e, from: items.jsonl, fields: [question]}]\n"
-    assert suite(place, text, rule="tulu3").rule == Rule()
+    assert suite(place, text, rule="tulu3").rule == PRESETS["tulu3"]
 
 
 @pytest.mark.parametrize(
@@ -233,13 +233,19 @@ def test_ids_that_repeat_are_told_apart_from_each_other_and_from_those_that_look
     assert _unlike(["a~1", "a", "a", "a~1"]) == ["a~1", "a", "a~2", "a~1~1"]
 
 
-def test_items_without_a_token_are_counted_as_unchecked_and_told(place: Path) -> None:
-    items = one_eval(place, "from: items.jsonl, fields: [question]")
+@pytest.mark.parametrize(
+    ("rule", "remedy"), [("tulu3", "a common phrase matches by chance"), ("tulu-data", "a sentence of their own")]
+)
+def test_items_without_a_token_are_counted_as_unchecked_and_told(
+    place: Path, rule: str, remedy: str
+) -> None:
+    items = one_eval(place, "from: items.jsonl, fields: [question]", rule)
     assert items.unchecked(items.evals[0]) == 1
     short, nothing = check_suite(items)
     assert str(short).startswith(f"{place / 'evals.yaml'}, line 3")
-    assert "1 of 3 items of eval 'e' has fewer than 8 tokens in every field" in short.what
-    assert "1 of 3 items of eval 'e' has no token in any field" in nothing.what
+    assert "1 of 3 items of eval 'e' has fewer tokens in every field than an n-gram" in short.what
+    assert remedy in short.remedy
+    assert "1 of 3 items of eval 'e' cannot be checked: no field of it has a letter or a digit" in nothing.what
     assert {short.level, nothing.level} == {"warning"}
 
 

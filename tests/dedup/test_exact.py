@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.dedup import finding
+from tests.dedup.finding import find
 from tests.rows import conversation, one_of, rows_of, table_of
+from tulu_data.dedup.clusters import CLUSTERS
 from tulu_data.dedup.exact import ExactDedup, FindDuplicates
 from tulu_data.engine import LocalEngine
 from tulu_data.op import Context
@@ -21,35 +24,19 @@ U, A = "user: What is 2 + 2?", "assistant: 4"
 
 
 def run(
-    scratch: Path,
-    table: pa.Table,
-    kind: Kind = "sft",
-    *,
-    threads: int = 1,
-    batch_bytes: int = 1 << 20,
+    scratch: Path, table: pa.Table, kind: Kind = "sft", *, threads: int = 1, batch_bytes: int = 1 << 20,
     **settings_: Any,
-) -> tuple[list[str], dict[str, str]]:
+) -> tuple[list[str], dict[str, str]]:  # fmt: skip
     """The ids that stay, and what the others are duplicates of."""
-    gone: dict[str, str] = {}
-
-    def dropped(rows: pa.Table, _place: int) -> None:
-        assert set(rows["verdict"].to_pylist()) == {"exact_dedup:duplicate"}
-        gone.update(zip(rows["id"].to_pylist(), rows["duplicate_of"].to_pylist(), strict=True))
-
-    engine = LocalEngine(scratch, threads=threads, batch_bytes=batch_bytes)
-    kept = list(engine.run([table], ExactDedup(**settings_).plan(), Context(kind=kind), dropped))
-    return [i for batch in kept for i in batch["id"].to_pylist()], gone
+    found = find(ExactDedup(**settings_), scratch, table, kind, threads=threads, batch_bytes=batch_bytes)
+    return found.kept, found.gone
 
 
 def duplicates(
     scratch: Path, rows: list[dict[str, Any]], kind: Kind = "sft", **settings_: Any
 ) -> list[int | None]:
     """Per row: the place of the row that it is a duplicate of."""
-    table = table_of(kind, rows)
-    ids = table["id"].to_pylist()
-    kept, gone = run(scratch, table, kind, **settings_)
-    assert kept == [i for i in ids if i not in gone]
-    return [ids.index(gone[i]) if i in gone else None for i in ids]
+    return finding.duplicates(ExactDedup(**settings_), scratch, rows, kind)
 
 
 def test_the_first_of_equal_rows_stays_and_the_others_say_so(tmp_path: Path) -> None:
@@ -60,10 +47,14 @@ def test_the_first_of_equal_rows_stays_and_the_others_say_so(tmp_path: Path) -> 
 def test_the_artifact_is_a_small_table_to_open(tmp_path: Path) -> None:
     duplicates(tmp_path, [one_of("sft", U, A), one_of("sft", U), one_of("sft", U, A)])
     found = pq.read_table(tmp_path / f"00-{FindDuplicates.name}.parquet")
-    assert found.column_names == ["id", "duplicate_of"]
-    (row,) = found.to_pylist()
-    assert row["id"].endswith("/1")
-    assert row["duplicate_of"] == row["id"].removesuffix("/1") + "/0"
+    assert found.schema == CLUSTERS
+    first, second = found.to_pylist()
+    assert first["id"].endswith("/0")
+    assert second["id"] == first["id"].removesuffix("/0") + "/1"
+    for row in (first, second):
+        assert row == {
+            "cluster": 0, "id": row["id"], "survivor": first["id"], "rule": "first", "jaccard": 1.0,
+        }  # fmt: skip
 
 
 def test_by_prompt_the_answers_do_not_count(tmp_path: Path) -> None:
@@ -123,6 +114,46 @@ def test_preferences_are_equal_if_both_sides_are(tmp_path: Path) -> None:
     assert duplicates(tmp_path, rows, "preference", by="prompt") == [None, 0, 0]
     upper = [*rows, rows[0] | {"prompt": "WHAT IS 2 + 2?"}]
     assert duplicates(tmp_path, upper, "preference", normalize=True) == [None, None, 0, 0]
+
+
+def test_by_columns_of_your_choice(tmp_path: Path) -> None:
+    rows = [
+        one_of("rlvr", "user: a", ground_truth="4", dataset="gsm8k"),
+        one_of("rlvr", "user: b", ground_truth="4", dataset="gsm8k"),
+        one_of("rlvr", "user: c", ground_truth="4", dataset="math"),
+        one_of("rlvr", "user: d", ground_truth=" 4", dataset="gsm8k"),
+        one_of("rlvr", "user: e"),
+        one_of("rlvr", "user: f"),
+    ]
+    assert duplicates(tmp_path, rows, "rlvr", by=("ground_truth",)) == [None, 0, 0, None, None, None]
+    assert duplicates(tmp_path, rows, "rlvr", by=("ground_truth", "dataset")) == [None, 0, *[None] * 4]
+    assert duplicates(tmp_path, rows, "rlvr", by=("ground_truth",), normalize=True) == [
+        None,
+        0,
+        0,
+        0,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("keep", "survivor"),
+    [
+        ({}, 0),
+        ({"keep": "longest"}, 1),
+        ({"keep": "best_source", "sources": ("good", "better")}, 2),
+        ({"keep": "license", "licenses": ("apache-2.0",)}, 1),
+    ],
+)
+def test_the_rule_says_which_row_stays(keep: dict[str, Any], survivor: int, tmp_path: Path) -> None:
+    rows = [
+        one_of("sft", U, A, source="better"),
+        one_of("sft", U, "assistant: Four, I think.", license="Apache-2.0", source="other"),
+        one_of("sft", U, A, source="good"),
+    ]
+    expected = [None if number == survivor else survivor for number in range(3)]
+    assert duplicates(tmp_path, rows, by="prompt", **keep) == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)

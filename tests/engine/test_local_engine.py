@@ -68,6 +68,23 @@ class Last(Total):
         return partials.slice(max(0, partials.num_rows - 1))
 
 
+class Percent(Total):
+    """What each number is of the total that another fold found."""
+
+    name: ClassVar[str] = "percent"
+    needs: ClassVar[tuple[str, ...]] = ("total",)
+
+    def setup(self, context: Context) -> Any:
+        (total,) = context.artifact("total")["sum"].to_pylist()
+        return total
+
+    def partial(self, batch: pa.Table, state: Any) -> pa.Table:
+        return pa.table({"sum": [100 * number // state for number in batch["number"].to_pylist()]})
+
+    def finish(self, partials: pa.Table) -> pa.Table:
+        return partials
+
+
 class Tell(_Numbers, Op):
     """Writes what a fold found into every row."""
 
@@ -169,6 +186,15 @@ def test_folds_side_by_side_share_one_pass(tmp_path: Path) -> None:
     assert opened == 1
     assert set(batch["total"].to_pylist()) == {6}
     assert set(batch["last"].to_pylist()) == {3}
+
+
+def test_a_fold_that_needs_another_gets_a_pass_of_its_own(tmp_path: Path) -> None:
+    engine = LocalEngine(tmp_path)
+    rows = run(engine, [numbers(2, 1), numbers(2, 3)], [Total(), Percent(), Last()])
+    assert [row["number"] for row in rows] == [1, 2, 3, 4]
+    found = {name: pq.read_table(path)["sum"].to_pylist() for name, path in engine.artifacts}
+    assert found == {"total": [10], "percent": [10, 20, 30, 40], "last": [4]}
+    assert not spills(tmp_path)
 
 
 def test_a_fold_at_the_end_still_passes_the_rows(tmp_path: Path) -> None:

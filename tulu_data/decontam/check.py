@@ -71,13 +71,15 @@ def _of_eval(items: SuiteItems, number: int, part: EvalItems) -> list[Problem]:
         )
         for caution, (what, remedy) in CAUTIONS.items() if cautions[caution]
     ]  # fmt: skip
-    if nothing := items.unchecked(part):
-        found.append(Problem(
-            f"{_of(nothing, total)} of eval {part.eval.name!r} {_have(nothing)} no token in any field",
-            where,
-            "Nothing can match there; it is counted as unchecked",
-            level="warning",
-        ))  # fmt: skip
+    reasons = Counter(items.matcher.unchecked(item) for item in range(start, start + total))
+    for reason, nothing in reasons.items():
+        if reason:
+            found.append(Problem(
+                f"{_of(nothing, total)} of eval {part.eval.name!r} cannot be checked: {reason}",
+                where,
+                "Nothing can match there; it is counted as unchecked",
+                level="warning",
+            ))  # fmt: skip
     return found
 
 

@@ -17,7 +17,7 @@ from tulu_data.decontam.index import Cut, Index, cut_texts
 from tulu_data.decontam.kernels import Words
 from tulu_data.decontam.match import Column, Findings
 
-NUMBER_WORDS = [
+NUMBER_WORDS = (
     "zero",
     "one",
     "two",
@@ -60,8 +60,12 @@ NUMBER_WORDS = [
     "fourth",
     "fifth",
     "sixth",
-]
+)
 """Count as numbers when an item is laid beside a row, so that "five slices" and "six slices" are a change."""
+
+
+ARTICLES = ("a", "i")
+"""Single letters that are words of English too: where one comes or goes, no variable was changed."""
 
 
 class Compared(NamedTuple):
@@ -162,14 +166,15 @@ def words_of(cut: Cut) -> Words:
     letters = (cut.ends - cut.places == 1) & (
         firsts < 128
     )  # a byte of its own; in other scripts one is a word
-    symbols = letters | (cut.numbers > 0) | np.isin(cut.hashes, _numberwords_of())
+    letters &= ~np.isin(cut.hashes, _hashes(ARTICLES))
+    symbols = letters | (cut.numbers > 0) | np.isin(cut.hashes, _hashes(NUMBER_WORDS))
     text = cut.text if len(cut.text) else np.zeros(1, np.uint8)
     return Words(cut.offsets, cut.hashes, cut.numbers, symbols.astype(np.uint8), cut.places, cut.ends, text)
 
 
 @cache
-def _numberwords_of() -> npt.NDArray[np.uint64]:
-    return cut_texts(pa.array(NUMBER_WORDS)).hashes
+def _hashes(words: tuple[str, ...]) -> npt.NDArray[np.uint64]:
+    return cut_texts(pa.array(words)).hashes
 
 
 def compared(index: Index, ours: Words, found: Findings, hits: Any, hit_rows: Any, rows: Rows) -> Compared:

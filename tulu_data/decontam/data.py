@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,25 +14,12 @@ from pydantic import ValidationError
 from tulu_data.decontam.suite import Suite
 from tulu_data.document import read_document
 from tulu_data.errors import RecipeError, UsageError
-from tulu_data.sources import Source, SourceSpec, open_source
+from tulu_data.sources import SourceSpec
 from tulu_data.sources.adapters import get
+from tulu_data.sources.data import Data, named_data, short_name
 from tulu_data.workspace import Workspace
 
-ENDINGS = (".gz", ".zst", ".parquet", ".jsonl", ".ndjson", ".json", ".csv", ".tsv")
-
-
-@dataclass(frozen=True)
-class Data:
-    """One thing to scan: its name in reports, where it is, and the adapter that a recipe names for it."""
-
-    name: str
-    spec: SourceSpec
-    base: Path
-    adapter: str | None = None
-
-    def open(self, mirror: Path | None) -> Source:
-        """The source, ready to be read."""
-        return open_source(self.spec, base=self.base, mirror=mirror)
+__all__ = ["Data", "data_to_scan", "recipe_sources"]
 
 
 def data_to_scan(
@@ -69,7 +56,7 @@ def _found(given: Sequence[str], suite: Suite, workspace: Workspace, *, all_reci
             expected="one of them",
         )
     if given:
-        return _named((text, Path.cwd()) for text in given)
+        return named_data((text, Path.cwd()) for text in given)
     if all_recipes:
         found = list(recipe_sources(workspace))
         if not found:
@@ -78,7 +65,7 @@ def _found(given: Sequence[str], suite: Suite, workspace: Workspace, *, all_reci
             )
         return _unlike(found)
     if suite.train:
-        return _named((text, suite.base) for text in suite.train)
+        return named_data((text, suite.base) for text in suite.train)
     could = "".join(f"\n  {data.name}: {data.spec.from_}" for data in recipe_sources(workspace))
     listing = (
         f"\nThe recipes of this workspace have these sources (--all-recipes scans them):{could}"
@@ -89,35 +76,6 @@ def _found(given: Sequence[str], suite: Suite, workspace: Workspace, *, all_reci
         f"the command names no data to scan, and suite {suite.name} has no `train:` list",
         remedy=f"Name files, globs or hf:ORG/NAME behind the options{listing}",
     )
-
-
-def _named(places: Iterator[tuple[str, Path]]) -> list[Data]:
-    """Each place under its short name; further ones of one name get a number."""
-    seen: set[str] = set()
-    counts: Counter[str] = Counter()
-    out = []
-    for text, base in places:
-        place = text if text.startswith("hf:") else str((base / text).resolve())
-        if place in seen:
-            raise UsageError(f"{text!r} is named twice", remedy="Name each data set once")
-        seen.add(place)
-        name = _short(text)
-        counts[name] += 1
-        while counts[name] > 1 and counts[f"{name}-{counts[name]}"]:
-            counts[name] += 1
-        unique = name if counts[name] == 1 else f"{name}-{counts[name]}"
-        counts[unique] += unique != name
-        out.append(Data(unique, SourceSpec.model_validate({"from": text}), base))
-    return out
-
-
-def _short(text: str) -> str:
-    if text.startswith("hf:"):
-        return text.removeprefix("hf:").replace("/", "_")
-    name = PurePosixPath(text).name
-    while name.endswith(ENDINGS):
-        name = name[: name.rindex(".")]
-    return name.replace("*", "all") or "data"
 
 
 def recipe_sources(workspace: Workspace) -> Iterator[Data]:
@@ -165,4 +123,4 @@ def _of_entry(entry: dict[str, Any], base: Path) -> Data | None:
         spec = SourceSpec.model_validate({key: value for key, value in entry.items() if key in keys})
     except ValidationError:
         return None  # as above
-    return Data(str(entry.get("name", _short(place))), spec, base, entry.get("adapter"))
+    return Data(str(entry.get("name", short_name(place))), spec, base, entry.get("adapter"))

@@ -239,6 +239,8 @@ class DistinctiveMatcher:
             item, row = int(found.items[number]), int(found.rows[number])
             begin, stop = np.searchsorted(hit_rows, [row, row + 1]).tolist()
             need = self.needs(item)
+            if not need:
+                continue
             stands = [
                 self._places(field, hits[begin:stop], rows)
                 for field in self.index.fields.item_fields[
@@ -250,23 +252,22 @@ class DistinctiveMatcher:
                 kinds[number] = OPTIONS if spans else NONE
                 ours += [(number, *span[0]) for span in spans]
                 theirs += [(number, *span[1]) for span in spans]
-            elif need and not all(any(place.fits(need, rows) for place in places) for places in stands):
+            elif not all(any(place.fits(need, rows) for place in places) for places in stands):
                 kinds[number] = NONE
         return ours, theirs
 
     def _places(self, field: int, hits: npt.NDArray[np.int32], rows: Rows) -> list[_Places]:
-        """Where the whole of a field stands in a row, by text."""
+        """Where the whole of a field stands in a row, by text; the first TRIES of one as long as an n-gram."""
         fields = self.index.fields
         start, size = int(self._ours.offsets[field]), int(fields.tokens[field])
         mine = hits[hits[:, 1] == fields.grams[fields.gram_offsets[field]]]
         found = []
         for text in np.unique(rows.text_of[mine[:, 0]]).tolist():
             low, high = rows.cut.offsets[text : text + 2].tolist()
-            firsts = mine[rows.text_of[mine[:, 0]] == text, 2].astype(np.int64)
-            firsts = firsts[firsts + size <= high - low]
-            for step in range(size if size >= self.rule.ngram else 0):  # a shorter gram is the field itself
-                same = rows.cut.hashes[low + firsts + step] == self._ours.hashes[start + step]
-                firsts = firsts[same]
+            if size < self.rule.ngram:  # its gram is the field itself
+                firsts = mine[rows.text_of[mine[:, 0]] == text, 2].astype(np.int64)
+            else:
+                firsts = kernels.whole_places(self._ours, start, size, rows.words, low, high, TRIES) - low
             if len(firsts):
                 found.append(_Places(text, firsts, size))
         return found

@@ -200,10 +200,12 @@ def decontaminate(
             table = run.tally.cells([s.data.name for s in scanned], items)
             fingerprint = _report(run, scanned, table, certificate, warnings, out, folder)
         told = decided.told(fingerprint) if decided else None
+        if saved := str(find.counts):
+            progress.say(saved)
         summary = _summary(run, scanned, table, out) | {
             "certificate": {"status": certificate.status, "statement": certificate.statement},
+            "run": fingerprint,
             "decisions": told,
-            "cache": find.counts.told() if kept else None,
             "warnings": warnings,
         }
         (folder / "summary.json").write_text(

@@ -41,15 +41,19 @@ SUITES_KEPT = 4
 """So many suites stay in memory, for recipes that decontaminate against several."""
 
 
-def items_of(suite: Suite, mirror: Path | None) -> SuiteItems:
+def items_of(suite: Suite, mirror: Path | None, cache: Cache | None = None) -> SuiteItems:
     """The items of a suite, kept for the plan's other operators, as long as its files stay as they are."""
     key = (_stamp(suite), str(mirror))
     with _reading:
         if key not in _read:
             while len(_read) >= SUITES_KEPT:
                 _read.pop(next(iter(_read)))
-            _read[key] = read_items(suite, mirror=mirror)
+            _read[key] = read_items(suite, mirror=mirror, cache=cache)
         return _read[key]
+
+
+def _cache(context: Context) -> Cache | None:
+    return Cache.open(context.say) if context.cache else None
 
 
 def _stamp(suite: Suite) -> str:
@@ -148,7 +152,7 @@ class Decontaminate(_OfSuite):
 
     def problems(self, context: Context) -> list[Problem]:
         """Items of the suite that cannot be seen well."""
-        return check_suite(items_of(self._load(), context.mirror))
+        return check_suite(items_of(self._load(), context.mirror, _cache(context)))
 
     def told(self, context: Context) -> dict[str, Any]:
         """The suite as it was read, and what of each eval each source matched."""
@@ -202,8 +206,8 @@ class FindMatches(_OfSuite, Op):
     def setup(self, context: Context) -> tuple[Kind, CachedFindings, Decisions | None]:
         """Reads and indexes the suite."""
         tell_first_compilation(context.say)
-        items = items_of(self._load(), context.mirror)
-        cache = Cache.open(context.say) if context.cache else None
+        cache = _cache(context)
+        items = items_of(self._load(), context.mirror, cache)
         roles = None if set(self.roles) >= set(ROLES) else self.roles
         return context.kind, CachedFindings(cache, items, roles), self._decided()
 

@@ -127,11 +127,14 @@ class LocalEngine:
 
 
 def _passes(plan: Sequence[Op | Fold]) -> Iterator[tuple[list[tuple[int, Op]], list[tuple[int, Fold]]]]:
-    """The plan cut behind each run of folds; the last pass has none."""
+    """The plan cut behind each run of folds that need nothing of each other; the last pass has none."""
     ops: list[tuple[int, Op]] = []
     folds: list[tuple[int, Fold]] = []
     for place, step in enumerate(plan):
         if isinstance(step, Fold):
+            if any(earlier.name in step.needs for _, earlier in folds):
+                yield ops, folds
+                ops, folds = [], []
             folds.append((place, step))
             continue
         if folds:

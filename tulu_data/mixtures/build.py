@@ -21,7 +21,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tulu_data.engine import BATCH_BYTES, LocalEngine
+from tulu_data.engine import BATCH_BYTES, LocalEngine, rebatch
 from tulu_data.errors import PolicyError, RecipeError
 from tulu_data.mixtures.card import card
 from tulu_data.mixtures.check import Checked, Surroundings, checked, too_few
@@ -105,6 +105,7 @@ def build(
     batch_bytes: int | None = None,
     bad_rows: BadRows = "stop",
     registry: Registry | None = None,
+    cache: bool = True,
     progress: Progress | None = None,
 ) -> BuildResult:
     """Build the mixture `name` into a version in the store.
@@ -123,6 +124,7 @@ def build(
         batch_bytes: about how much Arrow memory a batch takes.
         bad_rows: whether a row that cannot be used stops the build, or is set aside in `bad_rows.parquet`.
         registry: the operators that recipes can name.
+        cache: whether steps may use what they kept of earlier builds, and keep something of this one.
         progress: who is told how far the work is.
 
     Raises:
@@ -136,7 +138,7 @@ def build(
     workspace = workspace or Workspace.here()
     store = store or workspace.root / "store"
     progress = progress or Progress()
-    around = Surroundings(workspace, store, mirror, registry or Registry(), progress)
+    around = Surroundings(workspace, store, mirror, registry or Registry(), progress, cache)
     found = checked(name, around, whole=limit is None)
     if found.recipe is None or found.errors():
         raise RecipeError(f"the recipe {name} cannot be built", found.errors())
@@ -172,6 +174,7 @@ def _make(run: _Run) -> Built:
         threads=run.threads,
         say=run.progress.say,
         mirror=run.around.mirror,
+        cache=run.around.cache,
     )
     with Dropped(run.version / "dropped", run.found.steps) as dropped:
         kept.take(engine.run(_stream(run, loaded, chosen), plan, context, dropped))
@@ -274,11 +277,15 @@ def _choose(run: _Run, loaded: list[Loaded]) -> list[Chosen]:
 
 
 def _stream(run: _Run, loaded: list[Loaded], chosen: list[Chosen]) -> Iterator[pa.Table]:
-    """The rows taken of all sources, one source behind the other; its file goes when it was read."""
+    """The rows taken of all sources, one source behind the other; its file goes when it was read.
+
+    Batches are cut source by source, so that all but the first of a source are the same whichever sources lie
+    before it: what an operator keeps of a batch between runs can be used again.
+    """
     total = sum(int(taken.taken.sum()) for taken in chosen)
     with run.progress.task("run the steps", total, "rows") as task:
         for source, taken in zip(loaded, chosen, strict=True):
-            for table in chosen_rows(source, taken, run.recipe.kind):
+            for table in rebatch(chosen_rows(source, taken, run.recipe.kind), run.batch_bytes):
                 yield table
                 task.advance(table.num_rows)
             source.rows.delete()

@@ -85,6 +85,8 @@ class Surroundings:
     mirror: Path | None = None
     registry: Registry = field(default_factory=Registry)
     progress: Progress = field(default_factory=Progress)
+    cache: bool = True
+    """Whether steps may use what they kept of earlier runs."""
 
 
 def check(
@@ -141,7 +143,13 @@ def checked(name: str, around: Surroundings, *, whole: bool = True) -> Checked:
         return found
     found.steps = _ready_steps(found.recipe.steps, around, found.problems)
     found.problems += _unread_columns(found.recipe.kind, found.steps)
-    context = Context(found.recipe.kind, found.recipe.seed, mirror=around.mirror, say=around.progress.say)
+    context = Context(
+        found.recipe.kind,
+        found.recipe.seed,
+        mirror=around.mirror,
+        say=around.progress.say,
+        cache=around.cache,
+    )
     found.problems += [problem for ready in found.steps for problem in _unready(ready, context)]
     for at in found.recipe.sources:
         try:

@@ -10,7 +10,7 @@ the rest  makes the tables that these two look into           grams.py
 from pathlib import Path
 
 from tulu_data.decontam import rules
-from tulu_data.decontam.kernels.comparing import Words, compare, find_whole, options_near
+from tulu_data.decontam.kernels.comparing import Words, compare, options_near, whole_places
 from tulu_data.decontam.kernels.grams import (
     END_BITS,
     MASKED_MOST,
@@ -34,7 +34,15 @@ from tulu_data.decontam.kernels.grams import (
 )
 from tulu_data.decontam.kernels.judging import Fields, judge, probe_grams
 from tulu_data.decontam.kernels.near_evidence import NearItems, near_evidence
-from tulu_data.decontam.kernels.nearing import Marks, Near, fill_numbers, item_shingles, near, set_keys
+from tulu_data.decontam.kernels.nearing import (
+    RAREST,
+    Marks,
+    Near,
+    fill_numbers,
+    item_shingles,
+    near,
+    set_keys,
+)
 from tulu_data.decontam.kernels.scanning import scan
 from tulu_data.text import _kernels, _memory, _minhash_kernels
 from tulu_data.text.kernel_cache import keep_true
@@ -44,6 +52,7 @@ __all__ = [
     "MASKED_MOST",
     "NUMBER",
     "PRIME",
+    "RAREST",
     "SHORT_BITS",
     "SINGLE_BITS",
     "SIZES",
@@ -60,7 +69,6 @@ __all__ = [
     "fill",
     "fill_numbers",
     "fill_sample",
-    "find_whole",
     "frequencies",
     "gram_keys",
     "item_shingles",
@@ -74,6 +82,7 @@ __all__ = [
     "scan",
     "set_bit",
     "set_keys",
+    "whole_places",
     "single_bit",
 ]
 

@@ -55,8 +55,11 @@ def _stands_at(ours, start, size, theirs, place, stop):
 
 
 @njit(nogil=True, cache=True)
-def find_whole(ours, start, size, theirs, first, stop):
-    """The first place at which all `size` tokens stand, or -1, in linear time (Knuth, Morris and Pratt)."""
+def find_whole(ours, start, size, theirs, first, stop, used):
+    """The first place in [first, stop) at which all `size` tokens stand, or -1; in linear time.
+
+    By Knuth, Morris and Pratt. `used` (uint8) may mark tokens from `first` on that must not be among them.
+    """
     back = np.zeros(size, np.int64)
     k = 0
     for i in range(1, size):
@@ -65,18 +68,37 @@ def find_whole(ours, start, size, theirs, first, stop):
         k += ours.hashes[start + i] == ours.hashes[start + k]
         back[i] = k
     k = 0
+    taken = first - 1  # the last token that is used
     for j in range(first, stop):
+        if used.size and used[j - first]:
+            taken = j
         while k and theirs.hashes[j] != ours.hashes[start + k]:
             k = back[k - 1]
         k += theirs.hashes[j] == ours.hashes[start + k]
         if k == size:
-            return j - size + 1
+            if taken <= j - size:
+                return j - size + 1
+            k = back[k - 1]
     return -1
+
+
+@njit(nogil=True, cache=True)
+def whole_places(ours, start, size, theirs, first, stop, most):
+    """The first places, at most so many, in [first, stop) at which all `size` tokens stand (int64)."""
+    found = np.empty(most, np.int64)
+    nothing = np.zeros(0, np.uint8)
+    for count in range(most):
+        found[count] = find_whole(ours, start, size, theirs, first, stop, nothing)
+        if found[count] < 0:
+            return found[:count]
+        first = found[count] + 1
+    return found
 
 
 @njit(nogil=True, cache=True)
 def _whole(hits, begin, stop, gram, ours, start, size, theirs, text_of):
     """Where the row holds the whole field, as (text, token), else (-1, -1). `gram` is the field's first."""
+    nothing = np.zeros(0, np.uint8)
     for attempt in range(2):
         spent, last = 0, -1
         for h in range(begin, stop):
@@ -84,7 +106,7 @@ def _whole(hits, begin, stop, gram, ours, start, size, theirs, text_of):
             first, end = theirs.offsets[text], theirs.offsets[text + 1]
             if attempt == 1:
                 if text != last:
-                    place = find_whole(ours, start, size, theirs, first, end)
+                    place = find_whole(ours, start, size, theirs, first, end, nothing)
                     if place >= 0:
                         return text, place
                 last = text
@@ -104,16 +126,56 @@ def _whole(hits, begin, stop, gram, ours, start, size, theirs, text_of):
 
 
 @njit(nogil=True, cache=True)
-def _runs(hits, begin, stop, ours, start, size, theirs, text_of, first_place, next_place, runs):
+def _by_gram(grams, mark, number_of, stamp):
+    """Where each gram of a field begins in it: the places, one gram's behind the other's, and their offsets.
+
+    Each gram is marked with the stamp, and gets a number in the field.
+    """
+    offsets = np.zeros(grams.size + 1, np.int64)
+    count = 0
+    for gram in grams:
+        if gram < 0:
+            continue
+        if mark[gram] != stamp:
+            mark[gram] = stamp
+            number_of[gram] = count
+            count += 1
+        offsets[number_of[gram] + 1] += 1
+    offsets = np.cumsum(offsets)
+    places, filled = np.empty(grams.size, np.int64), offsets.copy()
+    for place in range(grams.size):
+        gram = grams[place]
+        if gram >= 0:
+            places[filled[number_of[gram]]] = place
+            filled[number_of[gram]] += 1
+    return places, offsets
+
+
+@njit(nogil=True, cache=True)
+def _place_behind(places, first, last, behind):
+    """Of ascending places [first, last) the first from `behind` on, or the first of all; by bisection."""
+    low, high = first, last
+    while low < high:
+        middle = (low + high) // 2
+        if places[middle] < behind:
+            low = middle + 1
+        else:
+            high = middle
+    return places[low if low < last else first]
+
+
+@njit(nogil=True, cache=True)
+def _runs(hits, begin, stop, ours, start, size, theirs, text_of, memory, places, offsets, runs):
     """The runs that field and row share (numbers count as equal), in the row's order: how many, and the runs.
 
     A run is text, the field's tokens [i0, i1) and the row's [j0, j1). A gram that the field holds twice goes
     to the place behind the last run, if there is one.
     """
+    mark, number_of, clock = memory[6], memory[7], memory[8]
     count = 0
     for h in range(begin, stop):
-        place = first_place[h - begin]
-        if place < 0:
+        gram = hits[h, 1]
+        if mark[gram] != clock[0]:
             continue
         text = text_of[hits[h, 0]]
         low, high = theirs.offsets[text], theirs.offsets[text + 1]
@@ -123,10 +185,8 @@ def _runs(hits, begin, stop, ours, start, size, theirs, text_of, first_place, ne
             if j < runs[count - 1, 4]:
                 continue
             low, behind = max(low, np.int64(runs[count - 1, 4])), runs[count - 1, 2]
-        i = place
-        while i >= 0 and i < behind:
-            i = next_place[i]
-        i = place if i < 0 else i
+        number = number_of[gram]
+        i = _place_behind(places, offsets[number], offsets[number + 1], behind)
         i0, j0 = i, j
         while i0 > 0 and j0 > low and _like(ours, start + i0 - 1, theirs, j0 - 1):
             i0 -= 1
@@ -317,7 +377,7 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
         ours: the Words of the distinct field texts.
         theirs: the Words of the texts with hits.
         text_of: int32, which text of `theirs` each text of the batch is.
-        memory: as of `judge`; its marks and places of grams are used.
+        memory: as of `judge`; its marks and numbers of grams are used.
 
     Returns:
         int64 [slots, 6]: whether the whole field stands there; how many tokens are equal; how many places
@@ -325,7 +385,7 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
         (-1 where it was not).
     """
     out = np.zeros((slot_scores.size, 6), np.int64)
-    mark, place_of, clock = memory[6], memory[7], memory[8]
+    mark, number_of, clock = memory[6], memory[7], memory[8]
     runs = np.empty((64, 5), np.int32)
     for f in range(pairs.shape[0]):
         begin, stop = begins[f], stops[f]
@@ -343,21 +403,9 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
                     out[slot, 0], out[slot, 1], out[slot, 4], out[slot, 5] = 1, size, text, place
                     continue
             clock[0] += 1
-            stamp = clock[0]
-            next_place = np.full(g1 - g0, -1, np.int64)
-            for p in range(g1 - g0 - 1, -1, -1):
-                gram = fields.grams[g0 + p]
-                if gram < 0:
-                    continue
-                next_place[p] = place_of[gram] if mark[gram] == stamp else -1
-                mark[gram] = stamp
-                place_of[gram] = p
-            first_place = np.full(stop - begin, -1, np.int64)
-            for h in range(begin, stop):
-                if mark[hits[h, 1]] == stamp:
-                    first_place[h - begin] = place_of[hits[h, 1]]
+            places, offsets = _by_gram(fields.grams[g0:g1], mark, number_of, clock[0])
             count, runs = _runs(
-                hits, begin, stop, ours, start, size, theirs, text_of, first_place, next_place, runs
+                hits, begin, stop, ours, start, size, theirs, text_of, memory, places, offsets, runs
             )
             if count:
                 chain, text = _chain(runs, count, size)
@@ -391,10 +439,8 @@ def options_near(choices, first, last, theirs, text, place):
         -sizes, kind="mergesort"
     ):  # the longest first, so that no short one takes part of it
         start, size = choices.offsets[first + option], sizes[option]
-        for j in range(place, stop - size + 1 if size else 0):
-            free = not used[j - place : j - place + size].any()
-            if free and _stands_at(choices, start, size, theirs, j, stop) == size:
-                used[j - place : j - place + size] = 1
-                out[option, 0], out[option, 1] = j, j + size
-                break
+        found = find_whole(choices, start, size, theirs, place, stop, used) if 0 < size <= used.size else -1
+        if found >= 0:
+            used[found - place : found - place + size] = 1
+            out[option, 0], out[option, 1] = found, found + size
     return out

@@ -151,8 +151,8 @@ def judge(hits, hit_rows, hit_lengths, fields, n, memory):
         hit_lengths: int32 [hits], tokens of each hit's gram.
         fields: the suite.
         n: tokens in a gram.
-        memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, items, gram_mark, gram_place,
-            clock): int64 stamps, float64 scores, a list of items and places in a field, kept between calls so
+        memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, items, gram_mark, gram_number,
+            clock): int64 stamps, float64 scores, a list of items and numbers in a field, kept between calls so
             that nothing is cleared; `clock` [1] counts the stamps given.
 
     Returns:

@@ -14,27 +14,27 @@ from tulu_data.text._minhash_kernels import LARGEST, finalised, premixed
 
 FREE = np.uint64(0)
 """Marks a free slot of a table by its second column."""
-ALONE = np.uint64(1) << np.uint64(63)
-"""In `Near.classes`: a shingle that is all of some set."""
+RAREST = np.uint64(1) << np.uint64(63)
+"""In `Near.classes`: a shingle by which some short set is looked for."""
 
 
 class Near(NamedTuple):
     """The items as `near` searches them. Items of the same shingles are one *set*."""
 
     n: int  # tokens in a shingle
-    threshold: int  # the least Jaccard, as a fraction of 2^30
     # Shingles: a filter of one bit each, and open addressing; a row is a hash, then its shingle's number + 1.
     filter: np.ndarray  # uint64
     filter_shift: int
     table: np.ndarray  # uint64 [slots, 2]
     table_shift: int
-    classes: np.ndarray  # uint64 [shingles]: the classes of sets that hold each, as bits; or ALONE
-    short: np.ndarray  # int64: the lengths of shingles with fewer than n tokens
-    alone_offsets: np.ndarray  # int64 [shingles + 1]: the sets that are but this one shingle
-    alone: np.ndarray  # int32
+    classes: np.ndarray  # uint64 [shingles]: the classes of sets that hold each, as bits, and RAREST
+    sizes: np.ndarray  # int64: tokens in the shingles that there are: n, and fewer
+    short_offsets: np.ndarray  # int64 [shingles + 1]: the short sets that are looked for by this shingle
+    short: np.ndarray  # int32
     # Sets.
     set_offsets: np.ndarray  # int64 [sets + 1]
     set_shingles: np.ndarray  # int32: the shingles of each set
+    threshold: np.ndarray  # int64 [sets]: the least Jaccard, as a fraction of 2^30
     need: np.ndarray  # int64 [sets]: so many shingles a passage must share
     least: np.ndarray  # int64 [sets]: so many a window must share
     shortest: np.ndarray  # int64 [sets]: shingles of the shortest passage that is looked at
@@ -76,9 +76,6 @@ class Stream(NamedTuple):
     mixed: np.ndarray  # uint32: their hashes as permutations begin; scratch
     before: np.ndarray  # int32: the place before with the same shingle, or -1
     behind: np.ndarray  # int32: the next, or -1
-    regions: np.ndarray  # scratch of `best_passage`, as the following
-    tree: np.ndarray
-    late: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -86,7 +83,6 @@ def _stream(size):
     return Stream(
         np.empty(size, np.uint64), np.empty(size, np.int32), np.empty(size, np.int32),
         np.empty(size, np.int32), np.empty(size, np.uint32), np.empty(size, np.int32), np.empty(size, np.int32),
-        np.empty((size, 2), np.int32), np.empty(4 * size, np.int64), np.empty(4 * size, np.int64),
     )  # fmt: skip
 
 
@@ -210,8 +206,7 @@ def _measured(number, count, index, stream, marks, text_time):
                 place = stream.behind[place]
     return best_passage(
         count, np.sort(stream.places[:hits]), stream.before, stream.behind, last - first, index.need[number],
-        index.shortest[number], index.longest[number], index.threshold,
-        (stream.regions, stream.tree, stream.late),
+        index.shortest[number], index.longest[number], index.threshold[number],
     )  # fmt: skip
 
 
@@ -324,6 +319,37 @@ def _windows(class_, count, hits, index, stream, marks, text_time, signature, fo
 
 
 @njit(nogil=True, cache=True)
+def _short_sets(hits, index, stream, marks, text_time, found):
+    """The short sets of which all shingles are among the hits, into `found`; how many."""
+    for k in range(hits):
+        marks.in_text[stream.shingles[stream.hits[k]]] = text_time
+    total = 0
+    for k in range(hits):
+        shingle = stream.shingles[stream.hits[k]]
+        for j in range(index.short_offsets[shingle], index.short_offsets[shingle + 1]):
+            number = index.short[j]
+            if marks.measured[number] == text_time:
+                continue
+            marks.measured[number] = text_time
+            found[total] = number
+            total += 1
+            for i in range(index.set_offsets[number], index.set_offsets[number + 1]):
+                if marks.in_text[index.set_shingles[i]] != text_time:
+                    total -= 1
+                    break
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _long_sets(classes, count, hits, index, stream, marks, text_time, signature, found, total):
+    """The sets of all classes that are worth measuring, behind `found[:total]`; the new total."""
+    for class_ in range(index.widths.size):
+        if classes >> np.uint64(class_) & np.uint64(1):
+            total = _windows(class_, count, hits, index, stream, marks, text_time, signature, found, total)
+    return total
+
+
+@njit(nogil=True, cache=True)
 def near(data, offsets, wanted, prepared, tables, index, marks):
     """The best passage of each text for each set that it is like.
 
@@ -370,29 +396,18 @@ def near(data, offsets, wanted, prepared, tables, index, marks):
             hard += 1
             continue
         if tokens >= stream.hashes.size:
-            stream = _stream(2 * tokens)
+            stream = _stream(tokens + tokens // 2)
         marks.clock[0] += 1
         text_time = marks.clock[0]
-        for turn in range(index.short.size + 1):
-            size = index.short[turn] if turn < index.short.size else index.n
+        for size in index.sizes:
             count, hits, classes = _read(hashes, tokens, size, index, stream)
-            if not hits:
-                continue
             candidates = 0
-            if classes & ALONE:
-                for k in range(hits):
-                    shingle = stream.shingles[stream.hits[k]]
-                    for j in range(index.alone_offsets[shingle], index.alone_offsets[shingle + 1]):
-                        if marks.measured[index.alone[j]] != text_time:
-                            marks.measured[index.alone[j]] = text_time
-                            found[candidates] = index.alone[j]
-                            candidates += 1
-            if size == index.n:
-                for class_ in range(index.widths.size):
-                    if classes >> np.uint64(class_) & np.uint64(1):
-                        candidates = _windows(
-                            class_, count, hits, index, stream, marks, text_time, signature, found, candidates
-                        )
+            if classes & RAREST:
+                candidates = _short_sets(hits, index, stream, marks, text_time, found)
+            if classes & ~RAREST:
+                candidates = _long_sets(
+                    classes, count, hits, index, stream, marks, text_time, signature, found, candidates
+                )
             if candidates:
                 _chain(count, stream, marks, text_time)
             for k in range(candidates):

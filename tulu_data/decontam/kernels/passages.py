@@ -43,7 +43,7 @@ def _add(tree, late, size, first, last, value):
 
 
 @njit(nogil=True, cache=True)
-def _better(begin, stop, places, hit, before, own, shortest, longest, shared, union, tree, late):
+def _better(begin, stop, places, hit, before, own, shortest, longest, shared, union):
     """A passage inside a region with more than shared / union: its first and last place, or (-1, -1).
 
     Args:
@@ -57,14 +57,12 @@ def _better(begin, stop, places, hit, before, own, shortest, longest, shared, un
         longest: of the longest.
         shared: of the best passage so far.
         union: likewise.
-        tree: int64, scratch; four times as long as the text.
-        late: likewise.
     """
     size = 1
     while size < stop - begin + 1:
         size *= 2
-    tree[: 2 * size] = -ASLEEP
-    late[: 2 * size] = 0
+    tree = np.full(2 * size, -ASLEEP)
+    late = np.zeros(2 * size, np.int64)
     base = np.int64(0)  # what all sums lack
     oldest = begin  # where a passage with the present end can begin
     best = shared * own
@@ -111,8 +109,8 @@ def _measure(places, hit, before, first, last):
 
 
 @njit(nogil=True, cache=True)
-def _regions(count, places, before, behind, need, shortest, longest, regions):
-    """Where the passages lie that share enough, as first and last places, into `regions`; how many regions.
+def _regions(count, places, before, behind, need, shortest, longest):
+    """Where the passages lie that share enough: int32 [regions, 2], first and last places.
 
     Args:
         count: shingles of the text.
@@ -122,8 +120,8 @@ def _regions(count, places, before, behind, need, shortest, longest, regions):
         need: shingles that a passage must share.
         shortest: shingles of the shortest passage.
         longest: of the longest.
-        regions: int32 [hits, 2], to be filled.
     """
+    regions = np.empty((places.size, 2), np.int32)
     found = 0
     low = 0
     distinct = 0
@@ -142,11 +140,11 @@ def _regions(count, places, before, behind, need, shortest, longest, regions):
                 regions[found, 0] = begin
                 regions[found, 1] = stop
                 found += 1
-    return found
+    return regions[:found]
 
 
 @njit(nogil=True, cache=True)
-def best_passage(count, places, before, behind, own, need, shortest, longest, threshold, scratch):
+def best_passage(count, places, before, behind, own, need, shortest, longest, threshold):
     """The passage most like a set, if its Jaccard is at least the threshold.
 
     Args:
@@ -159,22 +157,17 @@ def best_passage(count, places, before, behind, own, need, shortest, longest, th
         shortest: shingles of the shortest passage; of a text with fewer, all of it.
         longest: of the longest.
         threshold: the least Jaccard, as a fraction of 2^30.
-        scratch: (regions, tree, late): int32 [count, 2], int64 [4 * count] twice.
 
     Returns:
         (shared, union, first place, last place); shared is 0 if there is none.
     """
-    regions, tree, late = scratch
     shared, union = np.int64(threshold), np.int64(1) << np.int64(30)
     best_first, best_last = np.int64(-1), np.int64(-1)
     shortest = min(shortest, count)
-    for region in range(_regions(count, places, before, behind, need, shortest, longest, regions)):
-        begin, stop = np.int64(regions[region, 0]), np.int64(regions[region, 1])
+    for begin, stop in _regions(count, places, before, behind, need, shortest, longest):
         hit = np.searchsorted(places, begin)
         while shared < union:
-            first, last = _better(
-                begin, stop, places, hit, before, own, shortest, longest, shared, union, tree, late
-            )
+            first, last = _better(begin, stop, places, hit, before, own, shortest, longest, shared, union)
             if first < 0:
                 break
             shared, total = _measure(places, hit, before, first, last)

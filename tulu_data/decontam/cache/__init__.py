@@ -1,0 +1,1 @@
+"""Kept between runs, by content: evaluation indexes, and what was found in which batch of training rows."""
