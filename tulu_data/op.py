@@ -53,6 +53,10 @@ class Context:
     """Tells the user what happens now, in one line: for what takes seconds before the first batch."""
     mirror: Path | None = None
     """The folder that stands in for the Hugging Face Hub, where an operator reads data of its own."""
+    title: str = ""
+    """What is being made, for people."""
+    folder: Path | None = None
+    """Where a step may put files of its own beside the rows, when it tells of its data; it may be missing."""
     cache: bool = True
     """Whether an operator may use what it kept of earlier runs, and keep something of this one."""
 
@@ -91,7 +95,10 @@ class Step(BaseModel):
         return []
 
     def told(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
-        """What the manifest should tell of the data that the step brought along, once it has run."""
+        """What the manifest should tell of the data that the step brought along, once it has run.
+
+        Files that belong to it may be written into `context.folder`.
+        """
         return {}
 
     def content(self) -> str:

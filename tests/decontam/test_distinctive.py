@@ -355,10 +355,10 @@ def write(place: Path, name: str, questions: list[str]) -> None:
     (place / f"{name}.jsonl").write_text("".join(json.dumps({"question": q}) + "\n" for q in questions))
 
 
-def suite(place: Path, *names: str, fields: str = "[question]") -> SuiteItems:
+def suite(place: Path, *names: str, fields: str = "[question]", rule: str | None = None) -> SuiteItems:
     entries = [f"  - {{name: {name}, from: {name}.jsonl, fields: {fields}}}\n" for name in names]
     (place / "s.yaml").write_text("suite: s\nevals:\n" + "".join(entries))
-    return read_items(load_suite("s.yaml", Workspace(place)))
+    return read_items(load_suite("s.yaml", Workspace(place), rule=rule))
 
 
 def findings(items: SuiteItems, turns: list[dict[str, str]], roles: list[str] | None) -> list[dict[str, Any]]:

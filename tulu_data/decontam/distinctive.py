@@ -257,7 +257,7 @@ class DistinctiveMatcher:
         return ours, theirs
 
     def _places(self, field: int, hits: npt.NDArray[np.int32], rows: Rows) -> list[_Places]:
-        """Where the whole of a field stands in a row, by text; the first TRIES of one as long as an n-gram."""
+        """Where the whole of a field stands in a row, by text; of a long one the first TRIES."""
         fields = self.index.fields
         start, size = int(self._ours.offsets[field]), int(fields.tokens[field])
         mine = hits[hits[:, 1] == fields.grams[fields.gram_offsets[field]]]

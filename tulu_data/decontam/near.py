@@ -223,7 +223,8 @@ def _sets(items: NearItems, hashes: npt.NDArray[np.uint64]) -> tuple[Any, Any, A
     """
     lengths = np.diff(items.shingle_offsets)
     owners = np.repeat(np.arange(len(lengths)), lengths)
-    pairs = np.unique(owners << 32 | items.shingles)
+    pairs = np.sort(owners << 32 | items.shingles)
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]  # what np.unique does by hashing, ten times slower
     numbers = (pairs & 0xFFFFFFFF).astype(np.int32)
     offsets = _offsets(np.bincount(pairs >> 32, minlength=len(lengths)))
     digests = minhash.digests(minhash.Shingles(hashes[numbers], offsets))

@@ -114,11 +114,29 @@ class Exact(Rule):
 
 
 class MinHash(Rule):
-    """Near-duplicates: the Jaccard similarity of the n-gram sets of an item and of a passage of a message.
+    """Near-duplicates: how like an item some passage of a message is, as the Jaccard of their sets of n-grams.
 
-    Passages are the whole message, and every window as long as the item, half an item apart. MinHash and
-    banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, chapter 3) name the candidates; each
-    is then measured exactly, so that nothing is flagged on an estimate. All fields are taken together.
+    The fields of an item are taken together, in their order; of one shorter than n, all is one n-gram. A passage
+    is any run of tokens of one message that is, in n-grams, at least `shortest` and at most 1 / `threshold` times
+    as long as the item; of a shorter message it is all. The score is that of the passage that is most like the
+    item, measured exactly, and a finding if it is at least `threshold`: `copy` at 1, else `near_duplicate`.
+
+    Candidates are found by MinHash and banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, chapter
+    3): messages are cut into windows as long as items of about the same length and half an item more, half an
+    item apart, of whose n-grams those are signed that any such item has. Bands are chosen as datasketch chooses
+    them, a missed pair weighing 99 times one in vain: 42 bands of 3 rows for the settings below. A candidate may
+    be missed, then, though hardly ever: of 11,868 copies of items with up to 30 % of their words replaced,
+    inserted or deleted and a Jaccard of at least 0.6, alone, inside messages and between other items, all were
+    found. Items with fewer than `at_least` tokens must be there whole and need no signature.
+
+    >>> from tulu_data.decontam.matchers import tried
+    >>> item = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
+    >>> tried(PRESETS["minhash"], item, "Here it is. " + item.upper())
+    'copy 1.00'
+    >>> tried(PRESETS["minhash"], item, "Here it is. " + item.replace("Natalia", "Ada").replace("May", "June"))
+    'near_duplicate 0.80'
+    >>> tried(PRESETS["minhash"], "What is the capital of Peru?", "What is the capital of Chad?")
+    'no match'
     """
 
     kinds = ("copy", "near_duplicate")

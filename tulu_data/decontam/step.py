@@ -8,18 +8,23 @@ from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, PrivateAttr
 
 from tulu_data.decontam.cache.scans import CachedFindings
 from tulu_data.decontam.cache.store import Cache
+from tulu_data.decontam.certificate_step import GatherHosts, GatherScanned, certificate_of
 from tulu_data.decontam.check import check_suite
 from tulu_data.decontam.evidence import FINDING, MATCHES, dropped_for, explode, one_each, scanned_columns
 from tulu_data.decontam.index import tell_first_compilation
 from tulu_data.decontam.items import SuiteItems, read_items
+from tulu_data.decontam.planting import PLANTS
 from tulu_data.decontam.policy import Cell, cells
 from tulu_data.decontam.review.decisions import Decisions, load_decisions
+from tulu_data.decontam.review.page import Head, write_report
+from tulu_data.decontam.review.texts import PLACES, TEXT_BYTES, KeptTexts, marked_places
 from tulu_data.decontam.rules import NO_ACTIONS, Actions
 from tulu_data.decontam.suite import Suite, load_suite
 from tulu_data.errors import PolicyError, Problem
@@ -141,6 +146,11 @@ class Decontaminate(_OfSuite):
     roles: Annotated[tuple[RoleName, ...], Field(min_length=1)] | Literal["all"] = Field(
         default=("user",), description="Whose messages are looked at: a list, or `all`."
     )
+    plants: int = Field(
+        default=PLANTS,
+        ge=0,
+        description="Items of each eval that are planted in each way, for the certificate; 0 plants none.",
+    )
     on_unseen: Literal["stop", "rows", "drop"] = Field(
         default="stop", description="What a contaminated source means for an unseen eval."
     )
@@ -155,10 +165,35 @@ class Decontaminate(_OfSuite):
         return check_suite(items_of(self._load(), context.mirror, _cache(context)))
 
     def told(self, context: Context) -> dict[str, Any]:
-        """The suite as it was read, and what of each eval each source matched."""
+        """The suite as it was read, what of each eval each source matched, and what is certified of it.
+
+        The certificate and the review page are written beside the rows.
+        """
         items = items_of(self._load(), context.mirror)
         matches = context.artifact(GatherMatches.name)
-        table = cells(matches, pc.unique(matches["dataset"]).to_pylist(), items)
+        scanned = context.artifact(GatherScanned.name)
+        table = cells(matches, scanned["source"].to_pylist(), items)
+        gone = {cell.dataset for cell in table if cell.contaminated and cell.role == "unseen"}
+        roles = None if self.roles == "all" else self.roles
+        certificate = certificate_of(
+            items, roles, context, matches=GatherMatches.name, plants=self.plants,
+            dropped=gone if self.on_unseen == "drop" else (),
+        )  # fmt: skip
+        if context.folder is not None:
+            context.folder.mkdir(exist_ok=True)
+            certificate.write(context.folder)
+            head = Head(
+                title=context.title,
+                datasets=dict(zip(scanned["source"].to_pylist(), scanned["rows"].to_pylist(), strict=True)),
+                roles=roles,
+                contaminated=[(cell.dataset, cell.eval) for cell in table if cell.contaminated],
+                whole_rows="dropped/ and data/",
+            )
+            write_report(
+                context.folder / "report.html", head=head, matches=[matches],
+                texts=KeptTexts(context.artifact(GatherTexts.name)), suite=items,
+                certificate=certificate.told(), decisions=self._decided(), threads=context.threads,
+            )  # fmt: skip
         return {
             "suite": items.suite.name,
             "rule": items.suite.rule.model_dump(mode="json"),
@@ -170,7 +205,12 @@ class Decontaminate(_OfSuite):
                 }
                 for part in items.evals
             ],
-            "cells": [asdict(cell) for cell in table if cell.matched],
+            "cells": [asdict(cell) for cell in table if cell.matched or cell.review],
+            "certificate": {
+                "status": certificate.status,
+                "statement": certificate.statement,
+                "card": certificate.card_lines(),
+            },
         }
 
     def plan(self) -> Sequence[Op | Fold]:
@@ -179,6 +219,9 @@ class Decontaminate(_OfSuite):
         return (
             self._part(FindMatches, roles=roles),
             GatherMatches(),
+            GatherTexts(),
+            GatherHosts(),
+            GatherScanned(),
             self._part(RejectMatches, on_unseen=self.on_unseen),
         )
 
@@ -249,6 +292,37 @@ class GatherMatches(Fold):
     def finish(self, partials: pa.Table) -> pa.Table:
         """They are in row order already."""
         return partials
+
+
+class GatherTexts(Fold):
+    """The texts that findings mark, for the review page."""
+
+    name: ClassVar[str] = "marked_texts"
+
+    @classmethod
+    def example(cls) -> Self:
+        """It has no settings."""
+        return cls()
+
+    def reads(self, kind: Kind) -> tuple[str, ...]:
+        """The findings, whose they are, and the texts."""
+        return ("id", *scanned_columns(kind), FINDINGS_FIELD.name)
+
+    def partial(self, batch: pa.Table, state: None) -> pa.Table:  # noqa: ARG002
+        """The texts of one batch; long ones are cut."""
+        hit = pc.is_valid(batch[FINDINGS_FIELD.name])
+        rows = batch.filter(hit)
+        ids, findings = (one_chunk(rows[name]) for name in ("id", FINDINGS_FIELD.name))
+        return marked_places(ids, rows, findings)
+
+    def nothing(self) -> pa.Table:
+        """No texts."""
+        return PLACES.empty_table()
+
+    def finish(self, partials: pa.Table) -> pa.Table:
+        """As much as a page holds."""
+        sizes = np.cumsum(pc.fill_null(pc.binary_length(partials["text"]), 0).to_numpy())
+        return partials.slice(0, int(np.searchsorted(sizes, TEXT_BYTES, side="right")))
 
 
 @dataclass(frozen=True)

@@ -175,6 +175,7 @@ def _make(run: _Run) -> Built:
         say=run.progress.say,
         mirror=run.around.mirror,
         cache=run.around.cache,
+        title=f"mixture {run.recipe.name}",
     )
     with Dropped(run.version / "dropped", run.found.steps) as dropped:
         kept.take(engine.run(_stream(run, loaded, chosen), plan, context, dropped))
@@ -221,9 +222,13 @@ def _step_data(run: _Run, context: Context, artifacts: Iterable[tuple[str, Path]
     """What each step tells of its data, with the artifacts of its own folds before it."""
     left = iter(artifacts)
     told = []
+    seen: Counter[str] = Counter()
     for ready in run.found.steps:
         own = dict(next(left) for op in ready.plan if isinstance(op, Fold))
-        told.append(ready.step.told(replace(context, artifacts=own)))
+        seen[ready.step.name] += 1
+        again = seen[ready.step.name]
+        folder = run.version if again == 1 else run.version / f"{ready.step.name}-{again}"
+        told.append(ready.step.told(replace(context, artifacts=own, folder=folder)))
     return told
 
 

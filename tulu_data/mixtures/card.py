@@ -39,6 +39,7 @@ def card(manifest: Mapping[str, Any]) -> str:
         _sources(manifest),
         "## Steps",
         _steps(manifest),
+        *_certified(manifest),
         "## Files",
         _FILES,
     ]
@@ -122,6 +123,14 @@ def _steps(manifest: Mapping[str, Any]) -> str:
     return _table(("step", "operator", "settings", "rows in", "rows out", "dropped"), rows, 6)
 
 
+def _certified(manifest: Mapping[str, Any]) -> list[str]:
+    """What the steps certify of the rows."""
+    found = [
+        step["data"]["certificate"] for step in manifest["steps"] if "certificate" in step.get("data", {})
+    ]
+    return ["## What was checked", *("\n".join(told["card"]) for told in found)] if found else []
+
+
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
     """A Markdown table; the columns after the first `words` are numbers."""
     lines = [heads, ["---" if i < words else "---:" for i in range(len(heads))], *rows]
@@ -136,5 +145,6 @@ _FILES = """\
 - `data/`: the rows, in the order to train on.
 - `lineage.parquet`: by `id`, which row of which source each row was, its licence, and its other columns.
 - `dropped/`: every rejected row, its verdict and the evidence, a file per step.
-- `matches.parquet`: what decontamination found, where the recipe asks for it.
+- `matches.parquet`: what decontamination found, where the recipe asks for it; `report.html` shows it.
+- `certificate.json`, `certificate.html`: what was checked against which suite, and what a control found.
 - `manifest.json`: the resolved recipe, locked sources, counts, hashes; `lock.json`: what pins the sources."""

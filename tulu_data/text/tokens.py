@@ -25,7 +25,7 @@ UNSPACED = (
     (0x0E00, 0x0EFF),  # Thai, Lao
     (0x1000, 0x109F),  # Burmese
     (0x1780, 0x17FF),  # Khmer
-    (0x3005, 0x3007),  # 々 〆 〇
+    (0x3005, 0x3007),  # ideographic marks of repetition, closing and zero
     (0x3041, 0x30FF),  # Hiragana, Katakana
     (0x3105, 0x312F),  # Bopomofo
     (0x31A0, 0x31FF),
@@ -34,7 +34,7 @@ UNSPACED = (
     (0xF900, 0xFAFF),
     (0x20000, 0x3347F),
 )
-"""Code points of scripts that write no spaces between words (UAX 14: ideographic and complex-context classes)."""
+"""Code points of scripts that write no spaces between words (UAX 14: ideographs, and complex context)."""
 
 
 def is_unspaced(code: int) -> bool:

@@ -31,7 +31,7 @@ class UnicodeTables:
 
 
 @cache
-def unicode_tables(characters: bool = False) -> UnicodeTables:  # noqa: FBT001, FBT002 - `cache` knows positions
+def unicode_tables(characters: bool = False) -> UnicodeTables:
     """The tables for this Python's Unicode version (about 0.1 s to make).
 
     Args:
@@ -62,11 +62,11 @@ def unicode_tables(characters: bool = False) -> UnicodeTables:  # noqa: FBT001, 
     )
 
 
-def _marked(code: int, characters: bool) -> int:  # noqa: FBT001
+def _marked(code: int, characters: bool) -> int:
     return code | ALONE if characters and is_unspaced(code) else code
 
 
-def _value(normal: str, joins: frozenset[str], expansions: list[int], characters: bool) -> int:  # noqa: FBT001
+def _value(normal: str, joins: frozenset[str], expansions: list[int], characters: bool) -> int:
     if SIGMA in normal or unicodedata.normalize("NFKD", normal)[:1] in joins:
         return CONTEXT
     out = [c for char in normal if unicodedata.category(char) != "Cf" for c in char.lower()]

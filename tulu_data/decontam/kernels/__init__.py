@@ -82,8 +82,8 @@ __all__ = [
     "scan",
     "set_bit",
     "set_keys",
-    "whole_places",
     "single_bit",
+    "whole_places",
 ]
 
 keep_true(

@@ -19,8 +19,8 @@ END = 3
 GAP = 64
 """So much is compared token by token at most, between two runs or at an end."""
 PARALLEL = 0.6
-"""Of a longer end so much must stand in the row too, in order, for the rest to count as replaced: where a copy
-was cut off, chance gives a third."""
+"""Of a longer end so much must stand in the row too, in order, for the rest to count as replaced: where a
+copy was cut off, chance gives a third."""
 FORMULA = 3
 """An end is a formula if each third token is a number, a number word or a single letter."""
 PATIENCE = 16

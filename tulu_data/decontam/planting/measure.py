@@ -219,7 +219,7 @@ class _Specimens:
     def __init__(self, anatomy: Anatomy) -> None:
         self.anatomy = anatomy
         self.rule = anatomy.rule
-        self._unfit = [unfit(shape, self.rule) for shape in anatomy.shapes.different]
+        self._with_numbers, self._plain = anatomy.shapes, anatomy.shapes.without_numbers()
         self._cut: dict[int, Specimen] = {}
 
     def ready(
@@ -229,11 +229,8 @@ class _Specimens:
         if way.name == "assistant_turn" and not (roles is None or "assistant" in roles):
             cell.not_checkable[BLIND] = cell.items
             return
-        shapes = self.anatomy.shapes
-        reasons = [
-            why or way.reason(shape, self.rule)
-            for why, shape in zip(self._unfit, shapes.different, strict=True)
-        ]
+        shapes = self._with_numbers if way.name == "changed_numbers" else self._plain
+        reasons = [unfit(shape, self.rule) or way.reason(shape, self.rule) for shape in shapes.different]
         for reason, count in zip(reasons, shapes.counts(), strict=True):
             if reason:
                 cell.not_checkable[reason] += count

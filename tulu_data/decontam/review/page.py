@@ -31,7 +31,7 @@ from tulu_data import __version__
 from tulu_data.decontam.items import SuiteItems
 from tulu_data.decontam.review.columns import Columns, Ints, Words, count, used_items
 from tulu_data.decontam.review.decisions import Decisions
-from tulu_data.decontam.review.texts import WHOLE, RowTexts, cut
+from tulu_data.decontam.review.texts import WHOLE, Texts, cut
 from tulu_data.engine import ordered_map
 from tulu_data.engine.spill import disk_errors
 from tulu_data.turns import one_chunk
@@ -71,7 +71,7 @@ def write_report(
     *,
     head: Head,
     matches: Path | Iterable[pa.Table],
-    texts: RowTexts,
+    texts: Texts,
     suite: SuiteItems,
     certificate: Mapping[str, Any] | None = None,
     decisions: Decisions | None = None,
@@ -184,7 +184,7 @@ class _Page:
     def __post_init__(self) -> None:
         self.long = _long_items(self.suite)
 
-    def blocks(self, tables: Iterable[pa.Table], texts: RowTexts) -> Iterator[bytes]:
+    def blocks(self, tables: Iterable[pa.Table], texts: Texts) -> Iterator[bytes]:
         """Every block: evidence, texts of rows, items, then the columns and the ids of the rows."""
         for table in tables:
             own, items = self.columns.add(table)
@@ -227,7 +227,7 @@ class _Page:
             }
         return block
 
-    def _texts(self, texts: RowTexts, ids: pa.Array, places: Ints) -> Iterator[bytes]:
+    def _texts(self, texts: Texts, ids: pa.Array, places: Ints) -> Iterator[bytes]:
         """The texts of rows; sets in `places` which text of all is the first of a row."""
         number = 0
         for table in texts.read():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -124,6 +125,25 @@ class RowTexts:
     ) -> None:
         self._spill.close()
         self._spill.delete()
+
+
+class Texts(Protocol):
+    """Texts that were kept for the page."""
+
+    def read(self) -> Iterator[pa.Table]:
+        """All of them, as `PLACES`; the places of a row lie together."""
+        ...
+
+
+@dataclass(frozen=True)
+class KeptTexts:
+    """Texts that lie in a table."""
+
+    table: pa.Table
+
+    def read(self) -> Iterator[pa.Table]:
+        """All of them."""
+        yield self.table
 
 
 def marked_places(row_ids: pa.Array, rows: pa.Table, findings: pa.Array) -> pa.Table:
