@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -72,7 +73,8 @@ def setting(name: str, field: FieldInfo) -> str:
 
 def written(value: object) -> str:
     """A value as a recipe writes it."""
-    shown = yaml.safe_dump(list(value) if isinstance(value, tuple) else value, default_flow_style=True)
+    plain = list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
+    shown = yaml.safe_dump(plain, default_flow_style=True)
     return "" if value is None else f"`{shown.removesuffix('...' + chr(10)).strip()}`"
 
 
@@ -83,6 +85,8 @@ def kind_of(annotation: Any) -> str:
         return kind_of(inside[0])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inside)
+    if origin in {dict, Mapping}:
+        return f"mapping of {kind_of(inside[0])} to {kind_of(inside[1])}"
     if origin is tuple:
         return f"list of {kind_of(inside[0])}"
     if origin in (Union, UnionType):

@@ -234,7 +234,7 @@ def decontaminate(
 
 @cli.command(
     epilog=_example(
-        "tulu-data dedup data/*.jsonl.gz --out unique/",
+        "tulu-data dedup data/*.jsonl --out unique/",
         "tulu-data dedup a.parquet b.parquet --by prompt --keep best_source --sources b,a",
     )
 )
@@ -319,13 +319,19 @@ def _listed(text: str) -> list[str]:
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Use at most N rows of every source, for a quick look."
 )
+@click.option("--no-cache", is_flag=True, help="Use nothing of earlier runs, and keep nothing of this one.")
 @place_options
 @work_options
 @operators_option
 @json_option
 @debug_option
 def build_mixture(
-    name: str, as_json: bool, workspace: Path | None, operators: Path | None, **settings: Any
+    name: str,
+    as_json: bool,
+    no_cache: bool,
+    workspace: Path | None,
+    operators: Path | None,
+    **settings: Any,
 ) -> None:
     """Build a mixture into a version in the store.
 
@@ -337,6 +343,7 @@ def build_mixture(
 
     result = tulu_data.build(
         name,
+        cache=not no_cache,
         workspace=_workspace(workspace),
         registry=_registry(operators),
         progress=for_terminal(),

@@ -205,7 +205,7 @@ def counting() -> Iterator[list[int]]:
             one.stop()
 
 
-MOST = 400
+MOST = 250
 """So many lines for each token of item, options and row: 16 tries to find a field whole, as many for options,
 and the comparison of two ends, which is bounded by itself."""
 
@@ -221,9 +221,10 @@ def repeated(part: str, size: int) -> str:
     return " ".join((words * (size // len(words) + 1))[:size])
 
 
-@settings(max_examples=25, deadline=None)
-@given(item=blocks, again=st.booleans(), row=blocks, option=blocks, size=st.sampled_from([1_000, 2_000]))
-def test_the_work_grows_with_the_size(item: str, again: bool, row: str, option: str, size: int) -> None:
+@settings(max_examples=10, deadline=None)
+@given(item=blocks, again=st.booleans(), row=blocks, option=blocks)
+def test_the_work_grows_with_the_size(item: str, again: bool, row: str, option: str) -> None:
+    size = 2_000
     ours, theirs = repeated(item, size), repeated(row, size)
     text = f"{ours} {theirs}" if again else theirs
     options = [repeated(option, size // 4), repeated(row, size // 8)]

@@ -16,12 +16,12 @@ from tests.text.kernel import TRICKY
 from tulu_data.decontam.match import COPY, NEAR_DUPLICATE, Column, Findings
 from tulu_data.decontam.near import MinHashMatcher
 from tulu_data.decontam.plain_near import match
-from tulu_data.decontam.rules import MinHash, rule_of
+from tulu_data.decontam.rules import MinHash
+from tulu_data.text import minhash_plain
 from tulu_data.text.hashing import Texts
 from tulu_data.text.tokens import tokens
 
-RULE = rule_of("minhash")
-assert isinstance(RULE, MinHash)
+RULE = MinHash(rule="minhash")
 LOOSE = RULE.model_copy(update={"at_least": 1})
 STORY = (
     "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May. "
@@ -51,7 +51,7 @@ def scores(findings: Findings) -> dict[tuple[int, int], float]:
 def told(item: Sequence[str], messages: Sequence[str], rule: MinHash) -> float | None:
     """The score by the plain twin."""
     plain = match(item, messages, rule.ngram, rule.threshold, shortest=rule.shortest, at_least=rule.at_least)
-    return plain and plain.score
+    return plain.score if plain else None
 
 
 words = st.sampled_from(
@@ -119,8 +119,8 @@ def test_of_edited_copies_above_the_threshold_99_percent_are_found(place: str) -
                 "between items": rng.choices(items, k=2),
             }[place]
             rows.append(["\n".join([around[0], copy, around[1]])])
-            plain = told([item], [copy], RULE)
-            if plain is not None:
+            both = (minhash_plain.shingles(minhash_plain.tokens_of(side), 3) for side in (item, copy))
+            if minhash_plain.jaccard(*both) >= RULE.threshold:
                 expected.append((len(rows) - 1, number))
     ours = scores(found(matcher, rows))
     assert len(expected) > 400
@@ -133,16 +133,17 @@ def test_the_evidence_is_what_both_share_in_characters_of_both() -> None:
         "!",
         "And how many clips did she sell in May, in all?",
     ]
-    message = "Well: Natalia sold clips to 48 of her FRIENDS in March. And how many clips did she sell in May, in all? Ok"
+    shared = "And how many clips did she sell in May, in all"
+    message = f"Well: Natalia sold clips to 48 of her FRIENDS in March. {shared}? Ok"
     ours = found(MinHashMatcher(RULE, [item]), [["nothing", message]])
     assert ours.kinds.tolist() == [NEAR_DUPLICATE]
-    assert ours.scores.tolist() == [15 / 21]  # one word of 21 is another: three shingles on either side
+    assert ours.scores.tolist() == [16 / 22]  # one word of 21 is another: three shingles on either side
     assert ours.slots.tolist() == [0, 2]
-    assert ours.slot_scores.tolist() == [7 / 10, 10 / 13]
+    assert ours.slot_scores.tolist() == [7 / 10, 9 / 11]
     shown = [(slot, item[slot][start:end]) for _, slot, start, end in ours.item_spans.tolist()]
     assert shown == [
         (0, "Natalia sold clips to 48 of her friends in"),
-        (2, "And how many clips did she sell in May, in all"),
+        (2, shared),
     ]
     said = [message[start:end] for _, text, start, end in ours.train_spans.tolist() if text == 1]
     assert said == [

@@ -234,18 +234,19 @@ def test_ids_that_repeat_are_told_apart_from_each_other_and_from_those_that_look
 
 
 @pytest.mark.parametrize(
-    ("rule", "remedy"), [("tulu3", "a common phrase matches by chance"), ("tulu-data", "a sentence of their own")]
+    ("rule", "remedy"),
+    [("tulu3", "a common phrase matches by chance"), ("tulu-data", "a sentence of their own")],
 )
-def test_items_without_a_token_are_counted_as_unchecked_and_told(
-    place: Path, rule: str, remedy: str
-) -> None:
+def test_items_without_a_token_are_counted_as_unchecked_and_told(place: Path, rule: str, remedy: str) -> None:
     items = one_eval(place, "from: items.jsonl, fields: [question]", rule)
     assert items.unchecked(items.evals[0]) == 1
     short, nothing = check_suite(items)
     assert str(short).startswith(f"{place / 'evals.yaml'}, line 3")
     assert "1 of 3 items of eval 'e' has fewer tokens in every field than an n-gram" in short.what
     assert remedy in short.remedy
-    assert "1 of 3 items of eval 'e' cannot be checked: no field of it has a letter or a digit" in nothing.what
+    assert (
+        "1 of 3 items of eval 'e' cannot be checked: no field of it has a letter or a digit" in nothing.what
+    )
     assert {short.level, nothing.level} == {"warning"}
 
 

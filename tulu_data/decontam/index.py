@@ -459,4 +459,8 @@ def _probes(
     ).astype(bool)
     owners = np.repeat(np.arange(len(counts)), np.diff(gram_offsets))[probing]
     order = np.argsort(gram_of[probing], kind="stable")
-    return _offsets(np.bincount(gram_of[probing], minlength=len(frequency))), owners[order].astype(np.int32)
+    found, fields = gram_of[probing][order], owners[order]
+    first = np.ones(len(order), np.bool_)  # a field that holds a gram twice is named once
+    first[1:] = (found[1:] != found[:-1]) | (fields[1:] != fields[:-1])
+    offsets = _offsets(np.bincount(found[first], minlength=len(frequency)))
+    return offsets, fields[first].astype(np.int32)

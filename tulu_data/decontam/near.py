@@ -1,8 +1,8 @@
 """`MinHash` of `rules.py`, made ready for the items of a suite.
 
 Two steps. Windows of a text whose MinHash signatures agree with an item's in some band make it a candidate
-(`kernels/nearing.py`). Of a candidate, the passage of the text that is most like it is found and measured exactly
-(`kernels/passages.py`); what the passage is does not hang on the windows.
+(`kernels/nearing.py`). Then the passage of the text that is most like the candidate is found and measured
+exactly (`kernels/passages.py`); which that is does not hang on the windows.
 """
 
 from __future__ import annotations
@@ -175,7 +175,7 @@ def _items(
 def _index(
     rule: MinHash, items: NearItems, hashes: npt.NDArray[np.uint64]
 ) -> tuple[npt.NDArray[np.int64], Near]:
-    """The set of each item, -1 where it has no token; and the sets. Enters the shingles' numbers in `items`."""
+    """The set of each item, -1 where it has no token; and the sets. Numbers the shingles of `items`."""
     distinct, firsts, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     order = np.argsort(firsts)  # in the order of the items: what is kept by shingle lies together
     distinct = distinct[order]
@@ -186,8 +186,8 @@ def _index(
     short = tokens < max(rule.at_least, rule.ngram)
     threshold = np.where(short, 1.0, rule.threshold)
     need = np.maximum(1, np.ceil(own * threshold - ROUNDING)).astype(np.int64)
-    # A passage is no longer than so many items, and a run as long as an item lies inside some window: of what a
-    # passage shares with its item, this much is in one window.
+    # A passage is no longer than so many items, and a run as long as an item lies inside some window: of what
+    # a passage shares with its item, this much is in one window.
     least = -(-need // math.ceil(1 / rule.threshold))
     class_of, widths, steps = _classes(np.where(short, 0, lengths))
     class_least = np.array([least[class_of == k].min() for k in range(len(widths))], np.int64)
@@ -198,8 +198,8 @@ def _index(
     classes[np.diff(short_offsets) > 0] |= np.uint64(RAREST)
     return set_of, Near(
         rule.ngram, *_table(distinct), classes, np.unique(np.minimum(tokens, rule.ngram)), short_offsets,
-        short_sets, offsets, numbers, np.floor((threshold - ROUNDING) * (1 << 30)).astype(np.int64), need, least,
-        np.where(short, lengths, np.ceil(lengths * rule.shortest - ROUNDING)).astype(np.int64),
+        short_sets, offsets, numbers, np.floor((threshold - ROUNDING) * (1 << 30)).astype(np.int64), need,
+        least, np.where(short, lengths, np.ceil(lengths * rule.shortest - ROUNDING)).astype(np.int64),
         (lengths / threshold).astype(np.int64), widths, steps, class_least,
         *_bands(rule, distinct, numbers, offsets, class_of),
     )  # fmt: skip
@@ -219,7 +219,7 @@ def _sets(items: NearItems, hashes: npt.NDArray[np.uint64]) -> tuple[Any, Any, A
     """Items of the same shingles, and as many of them with repetitions, are one set.
 
     Returns:
-        The set of each item, or -1; an item of each set; the shingles of all sets, and where each set's begin.
+        The set of each item, or -1; an item of each set; the shingles of all sets; where each set's begin.
     """
     lengths = np.diff(items.shingle_offsets)
     owners = np.repeat(np.arange(len(lengths)), lengths)

@@ -1,12 +1,12 @@
 """Near-duplicates in slow, legible Python: the twin that the fast matcher of `MinHash` is tested against.
 
-An item's shingles are the distinct n-grams of the tokens of its fields, one behind the other; an item with fewer
-than n tokens is one shingle. A *passage* is a run of tokens of one message. The score is the largest Jaccard of
-the item's shingles and those of a passage that is, in n-grams, at least `shortest` and at most 1 / threshold
-times as long as the item; of a shorter message all is a passage. Of an item with fewer than `at_least` tokens the
-score must be 1.
+An item's shingles are the distinct n-grams of the tokens of its fields, one behind the other; an item with
+fewer than n tokens is one shingle. A *passage* is a run of tokens of one message. The score is the largest
+Jaccard of the item's shingles and those of a passage that is, in n-grams, at least `shortest` and at most
+1 / threshold times as long as the item; of a shorter message all is a passage. Of an item with fewer than
+`at_least` tokens the score must be 1.
 
->>> match(["one two three four five six"], ["two three", "So: one two three four five, seven six."], at_least=3)
+>>> match(["one two three four five six"], ["two", "So: one two three four five, seven six."], at_least=3)
 PlainNear(score=0.6, message=1, passage='So: one two three four five')
 """
 

@@ -86,6 +86,28 @@ class Coverage(Rule):
     message of the training row. A field's score is covered / tokens; a field with fewer than n tokens scores
     1 if it occurs whole in one message, else 0. An item's score is the mean over its fields; it is matched
     above the threshold. What is ignored covers nothing, and still counts among the tokens.
+
+    `tulu3` has these settings. It finds parts of an item, and what is as common as a phrase:
+
+    >>> from tulu_data.decontam.matchers import tried
+    >>> item = "Natalia sold clips to 48 of her friends in April, and then half as many clips in May."
+    >>> tried(PRESETS["tulu3"], item, "natalia sold clips to 48 of her friends in april AND THEN? Go on!")
+    'partial 0.67'
+    >>> tried(PRESETS["tulu3"], "Who wrote Faust?", "He knew who wrote Faust.")
+    'short 1.00'
+
+    `olmo3` (Olmo 3, arXiv 2512.13961, section 4.2.1) ignores generic phrases, and n-grams "mostly length 1":
+
+    >>> formula, text = "Let a + b + c = x and y = z.", "If a + b + c = x and y = 4, what is a?"
+    >>> tried(PRESETS["tulu3"], formula, text), tried(PRESETS["olmo3"], formula, text)
+    ('partial 0.80', 'no match')
+
+    `gpt3` (GPT-3, arXiv 2005.14165, appendix C) asks for one shared n-gram of 13 tokens:
+
+    >>> tried(PRESETS["gpt3"], item, "Ann sold clips to 48 of her friends in April, and then half of May.")
+    'no match'
+    >>> tried(PRESETS["gpt3"], item, item.replace("Natalia", "Ann"))
+    'partial 0.94'
     """
 
     kinds = ("copy", "partial", "short")
@@ -105,7 +127,13 @@ class Exact(Rule):
     """The whole item, token for token, inside one message: what a plain search for its text would find.
 
     Case, spaces, punctuation and Unicode variants do not matter, since tokens are compared. Of an item with
-    several fields each must be there.
+    several fields each must be there. No paper's rule: it is the least that any of them must find.
+
+    >>> from tulu_data.decontam.matchers import tried
+    >>> tried(PRESETS["exact"], "Who wrote Faust, and when?", "Say: WHO WROTE FAUST — AND WHEN")
+    'short 1.00'
+    >>> tried(PRESETS["exact"], "Who wrote Faust, and when?", "Who wrote Faust, and where?")
+    'no match'
     """
 
     kinds = ("copy", "short")
@@ -114,27 +142,28 @@ class Exact(Rule):
 
 
 class MinHash(Rule):
-    """Near-duplicates: how like an item some passage of a message is, as the Jaccard of their sets of n-grams.
+    """Near-duplicates: how like an item a passage of a message is, as the Jaccard of their sets of n-grams.
 
-    The fields of an item are taken together, in their order; of one shorter than n, all is one n-gram. A passage
-    is any run of tokens of one message that is, in n-grams, at least `shortest` and at most 1 / `threshold` times
-    as long as the item; of a shorter message it is all. The score is that of the passage that is most like the
-    item, measured exactly, and a finding if it is at least `threshold`: `copy` at 1, else `near_duplicate`.
+    The fields of an item are taken together, in their order; of one shorter than n, all is one n-gram. A
+    passage is any run of tokens of one message that is, in n-grams, at least `shortest` and at most
+    1 / `threshold` times as long as the item; of a shorter message it is all. The score is that of the
+    passage most like the item, measured exactly, and a finding if it is at least `threshold`: `copy` at 1,
+    else `near_duplicate`. Items with fewer than `at_least` tokens must be there whole.
 
-    Candidates are found by MinHash and banding (Broder 1997; Leskovec et al., Mining of Massive Datasets, chapter
-    3): messages are cut into windows as long as items of about the same length and half an item more, half an
-    item apart, of whose n-grams those are signed that any such item has. Bands are chosen as datasketch chooses
-    them, a missed pair weighing 99 times one in vain: 42 bands of 3 rows for the settings below. A candidate may
-    be missed, then, though hardly ever: of 11,868 copies of items with up to 30 % of their words replaced,
-    inserted or deleted and a Jaccard of at least 0.6, alone, inside messages and between other items, all were
-    found. Items with fewer than `at_least` tokens must be there whole and need no signature.
+    The longer ones are found by MinHash and banding (Broder 1997; Leskovec et al., Mining of Massive
+    Datasets, chapter 3). Messages are cut into windows half an item apart and as long as an item and a half,
+    or a little more; of a window, the n-grams that any item of about that length has are signed. Bands are
+    chosen as datasketch chooses them, a missed pair weighing 99 times one in vain: 42 of 3 rows with these
+    settings. So a near-duplicate can be missed, if hardly ever: of 23,751 copies of items with up to 30 % of
+    their words replaced, inserted or deleted and a Jaccard of 0.6 or more, alone, inside messages and between
+    other items, all but 2 were found.
 
     >>> from tulu_data.decontam.matchers import tried
-    >>> item = "Natalia sold clips to 48 of her friends in April, and then she sold half as many clips in May."
+    >>> item = "Natalia sold clips to 48 of her friends in April, and then half as many clips in May."
     >>> tried(PRESETS["minhash"], item, "Here it is. " + item.upper())
     'copy 1.00'
-    >>> tried(PRESETS["minhash"], item, "Here it is. " + item.replace("Natalia", "Ada").replace("May", "June"))
-    'near_duplicate 0.80'
+    >>> tried(PRESETS["minhash"], item, "Here it is. " + item.replace("48", "seven"))
+    'near_duplicate 0.68'
     >>> tried(PRESETS["minhash"], "What is the capital of Peru?", "What is the capital of Chad?")
     'no match'
     """
@@ -148,10 +177,10 @@ class MinHash(Rule):
     threshold: float = Field(default=0.6, gt=0, le=1)
     """The Jaccard similarity from which on two texts are near-duplicates."""
     shortest: float = Field(default=0.8, gt=0, le=1)
-    """The least length of a passage, in items. With shorter ones, any 60 % of an item were its near-duplicate."""
+    """The least length of a passage, in items. Were it less, any 60 % of an item were its near-duplicate."""
     at_least: int = Field(default=16, ge=1)
-    """Items with fewer tokens must be there whole: in a short question one word makes it another. Of what was
-    found of such items in 300 MB of chats, all but the copies were other questions of the same form."""
+    """Items with fewer tokens must be there whole: in a short question one word makes it another. Where
+    we looked, all else that was found of such items in 300 MB of chats was questions of the same form."""
     permutations: int = Field(default=128, ge=16, le=1024)
     """Length of a signature; bands are chosen from it as datasketch chooses them."""
     actions: Actions = _Actions({"near_duplicate": "drop"})
@@ -180,6 +209,25 @@ class Distinctive(Rule):
     letters); without options, one shorter than an n-gram must be all that a message says. Numbers with
     numbers as options must be nearly all that it says. `changed_numbers` and `near_duplicate` need half of
     `at_least` covered tokens.
+
+    >>> from tulu_data.decontam.matchers import tried
+    >>> ours = PRESETS["tulu-data"]
+    >>> item = "Natalia sold clips to 48 of her friends in April, and then half as many clips in May."
+    >>> tried(ours, item, f"Solve this. {item}"), tried(ours, item, item.replace("48", "52"))
+    ('copy 1.00', 'changed_numbers 1.00')
+    >>> tried(ours, item, item.replace("Natalia", "Ann"))
+    'near_duplicate 0.94'
+
+    A template that three items share is no match, and a few words need their options:
+
+    >>> task = "Read the sentence and say who of them told the truth: "
+    >>> others = [task + "Ann says that Bob lies.", task + "Eve never met Kim."]
+    >>> tried(ours, task + "Lou said that it rains.", task + "It was Max.", others=others)
+    'no match'
+    >>> tried(ours, "Who wrote Faust?", "He knew who wrote Faust.", options=["Goethe", "Heine"])
+    'no match'
+    >>> tried(ours, "Who wrote Faust?", "Who wrote Faust? (1) Heine (2) Goethe", options=["Goethe", "Heine"])
+    'options 1.00'
     """
 
     kinds = ("copy", "partial", "short", "options", "changed_numbers", "near_duplicate")

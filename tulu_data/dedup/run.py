@@ -250,8 +250,8 @@ def _summary(
 ) -> dict[str, Any]:
     """What `summary.json` says, and `--json` prints."""
     dropped = members.filter(pc.invert(members["kept"]))
-    home = dict(zip(members["row_id"].to_pylist(), members["dataset"].to_pylist(), strict=True))
-    survivors = pa.array([home[row] for row in dropped["survivor"].to_pylist()], pa.string())
+    homes = members.filter(members["kept"])["dataset"]  # of the survivors, in the order of the clusters
+    survivors = homes.take(dropped["cluster"])
     pairs = pa.table({"dataset": dropped["dataset"], "of": survivors}).group_by(["dataset", "of"])
     repeats = pairs.aggregate([([], "count_all")]).sort_by([("dataset", "ascending"), ("of", "ascending")])
     gone = {one.data.name: 0 for one in loaded}

@@ -3,7 +3,7 @@
 scan      where the suite's n-grams occur in texts            scanning.py
 judge     which items that makes, with the evidence           judging.py
 compare   what of an item is equal, and what was changed      comparing.py
-near      which passages items are like, by MinHash           nearing.py, passages.py, near_evidence.py
+near      which passages items are like, by MinHash           near*.py, passages.py
 the rest  makes the tables that these two look into           grams.py
 """
 
@@ -34,15 +34,8 @@ from tulu_data.decontam.kernels.grams import (
 )
 from tulu_data.decontam.kernels.judging import Fields, judge, probe_grams
 from tulu_data.decontam.kernels.near_evidence import NearItems, near_evidence
-from tulu_data.decontam.kernels.nearing import (
-    RAREST,
-    Marks,
-    Near,
-    fill_numbers,
-    item_shingles,
-    near,
-    set_keys,
-)
+from tulu_data.decontam.kernels.near_tables import RAREST, Near, fill_numbers, item_shingles, set_keys
+from tulu_data.decontam.kernels.nearing import Marks, near
 from tulu_data.decontam.kernels.scanning import scan
 from tulu_data.text import _kernels, _memory, _minhash_kernels
 from tulu_data.text.kernel_cache import keep_true

@@ -289,7 +289,7 @@ def _formula(words, start, stop):
     """Whether many of the tokens are numbers, number words or single letters."""
     count = 0
     for k in range(start, stop):
-        count += words.symbols[k]
+        count += words.symbols[k] > 0
     return stop > start and FORMULA * count >= stop - start
 
 

@@ -99,6 +99,7 @@ def _candidates(
     field_seen,
     field_scores,
     item_seen,
+    gram_mark,
     now,
     items,
 ):
@@ -109,6 +110,9 @@ def _candidates(
     count = 0
     for h in range(begin, stop):
         gram = hits[h, 1]
+        if gram_mark[gram] == now:  # it was here before, in this row
+            continue
+        gram_mark[gram] = now
         for q in range(fields.probe_offsets[gram], fields.probe_offsets[gram + 1]):
             field = fields.probes[q]
             if field_tried[field] == now:
@@ -187,6 +191,7 @@ def judge(hits, hit_rows, hit_lengths, fields, n, memory):
             field_seen,
             field_scores,
             item_seen,
+            gram_mark,
             now,
             items,
         )

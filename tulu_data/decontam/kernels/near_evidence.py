@@ -1,4 +1,4 @@
-"""What an item and a passage that it is like have in common: shares of fields, and characters on both sides."""
+"""What an item and a passage have in common: shares of its fields, and characters on both sides."""
 
 from __future__ import annotations
 

@@ -7,52 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from tulu_data.decontam.kernels.grams import MIX, PRIME, grown
+from tulu_data.decontam.kernels.grams import PRIME, grown
+from tulu_data.decontam.kernels.near_tables import RAREST, hash_of, key_of_band, number_of
 from tulu_data.decontam.kernels.passages import best_passage
 from tulu_data.text._kernels import NEEDS_PYTHON, NEEDS_ROOM, enough_room, locate, longest, make_room
-from tulu_data.text._minhash_kernels import LARGEST, finalised, premixed
-
-FREE = np.uint64(0)
-"""Marks a free slot of a table by its second column."""
-RAREST = np.uint64(1) << np.uint64(63)
-"""In `Near.classes`: a shingle by which some short set is looked for."""
-
-
-class Near(NamedTuple):
-    """The items as `near` searches them. Items of the same shingles are one *set*."""
-
-    n: int  # tokens in a shingle
-    # Shingles: a filter of one bit each, and open addressing; a row is a hash, then its shingle's number + 1.
-    filter: np.ndarray  # uint64
-    filter_shift: int
-    table: np.ndarray  # uint64 [slots, 2]
-    table_shift: int
-    classes: np.ndarray  # uint64 [shingles]: the classes of sets that hold each, as bits, and RAREST
-    sizes: np.ndarray  # int64: tokens in the shingles that there are: n, and fewer
-    short_offsets: np.ndarray  # int64 [shingles + 1]: the short sets that are looked for by this shingle
-    short: np.ndarray  # int32
-    # Sets.
-    set_offsets: np.ndarray  # int64 [sets + 1]
-    set_shingles: np.ndarray  # int32: the shingles of each set
-    threshold: np.ndarray  # int64 [sets]: the least Jaccard, as a fraction of 2^30
-    need: np.ndarray  # int64 [sets]: so many shingles a passage must share
-    least: np.ndarray  # int64 [sets]: so many a window must share
-    shortest: np.ndarray  # int64 [sets]: shingles of the shortest passage that is looked at
-    longest: np.ndarray  # int64 [sets]: of the longest
-    # Classes: sets of about the same size.
-    widths: np.ndarray  # int64 [classes]: shingles of a window
-    steps: np.ndarray  # int64 [classes]: from one window to the next
-    class_least: np.ndarray  # int64 [classes]: the least `least` of its sets
-    # Bands: the keys of each band of each set's signature, each with the sets that have it.
-    a: np.ndarray  # uint32 [bands * rows]
-    b: np.ndarray  # uint32 [bands * rows]
-    rows: int
-    key_filter: np.ndarray  # uint64
-    key_filter_shift: int
-    keys: np.ndarray  # uint64 [slots, 2]
-    keys_shift: int
-    key_offsets: np.ndarray  # int64 [keys + 1]
-    key_sets: np.ndarray  # int32
+from tulu_data.text._minhash_kernels import LARGEST, premixed
 
 
 class Marks(NamedTuple):
@@ -82,64 +41,9 @@ class Stream(NamedTuple):
 def _stream(size):
     return Stream(
         np.empty(size, np.uint64), np.empty(size, np.int32), np.empty(size, np.int32),
-        np.empty(size, np.int32), np.empty(size, np.uint32), np.empty(size, np.int32), np.empty(size, np.int32),
+        np.empty(size, np.int32), np.empty(size, np.uint32),
+        np.empty(size, np.int32), np.empty(size, np.int32),
     )  # fmt: skip
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _hash(rolling, size, n):
-    """A shingle's hash; those shorter than n tokens have others than all longer ones."""
-    return finalised(rolling if size == n else rolling ^ (np.uint64(size) * MIX))
-
-
-@njit(nogil=True, cache=True)
-def item_shingles(hashes, offsets, n):
-    """The shingles of items, in their order: (uint64 hashes, int64 [items + 1] offsets).
-
-    Args:
-        hashes: uint64, of the tokens of all items.
-        offsets: int64 [items + 1].
-        n: tokens in a shingle.
-    """
-    ends = np.zeros(offsets.size, np.int64)
-    for item in range(offsets.size - 1):
-        tokens = offsets[item + 1] - offsets[item]
-        ends[item + 1] = ends[item] + (max(1, tokens - n + 1) if tokens else 0)
-    found = np.empty(ends[-1], np.uint64)
-    for item in range(offsets.size - 1):
-        size = min(n, offsets[item + 1] - offsets[item])
-        for k in range(ends[item + 1] - ends[item]):
-            rolling = np.uint64(0)
-            for token in range(offsets[item] + k, offsets[item] + k + size):
-                rolling = rolling * PRIME + hashes[token]
-            found[ends[item] + k] = _hash(rolling, size, n)
-    return found, ends
-
-
-@njit(nogil=True, cache=True)
-def fill_numbers(hashes, filter_, filter_shift, table, table_shift):
-    """Enters distinct hashes, each with its number, into a filter and a table."""
-    for number in range(hashes.size):
-        bit = hashes[number] >> np.uint64(filter_shift)
-        filter_[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
-        slot = hashes[number] * MIX >> np.uint64(table_shift)
-        while table[slot, 1] != FREE:
-            slot = (slot + np.uint64(1)) & np.uint64(table.shape[0] - 1)
-        table[slot, 0] = hashes[number]
-        table[slot, 1] = np.uint64(number + 1)
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _number(hash_, filter_, filter_shift, table, table_shift):
-    """The number of a hash, or -1."""
-    bit = hash_ >> np.uint64(filter_shift)
-    if filter_[bit >> np.uint64(6)] >> (bit & np.uint64(63)) & np.uint64(1):
-        slot = hash_ * MIX >> np.uint64(table_shift)
-        while table[slot, 1] != FREE:
-            if table[slot, 0] == hash_:
-                return np.int64(table[slot, 1]) - 1
-            slot = (slot + np.uint64(1)) & np.uint64(table.shape[0] - 1)
-    return np.int64(-1)
 
 
 @njit(nogil=True, cache=True)
@@ -154,8 +58,8 @@ def _read(hashes, tokens, size, index, stream):
     classes = np.uint64(0)
     count = max(0, tokens - size + 1)
     for place in range(count):
-        value = _hash(rolling, size, index.n)
-        number = _number(value, index.filter, index.filter_shift, index.table, index.table_shift)
+        value = hash_of(rolling, size, index.n)
+        number = number_of(value, index.filter, index.filter_shift, index.table, index.table_shift)
         stream.hashes[place] = value
         stream.shingles[place] = number
         stream.hits[hits] = place
@@ -169,7 +73,7 @@ def _read(hashes, tokens, size, index, stream):
 
 @njit(nogil=True, cache=True)
 def _chain(count, stream, marks, text_time):
-    """Links every place with the next of the same shingle: `before`, `behind`, and the marks of first places."""
+    """Links each place with the next of the same shingle (`before`, `behind`), and marks the first."""
     bits = 3
     while (1 << bits) < 2 * count:
         bits += 1
@@ -231,25 +135,6 @@ def _sign(mixed, first, last, a, b, signature):
         i += 1
 
 
-@njit(nogil=True, cache=True, inline="always")
-def key_of_band(signature, band, rows, class_):
-    """The key of a band: sets of different classes share none."""
-    key = finalised(np.uint64(band) ^ (np.uint64(class_) << np.uint64(32)))
-    for k in range(band * rows, (band + 1) * rows):
-        key = finalised(key ^ np.uint64(signature[k]))
-    return key
-
-
-@njit(nogil=True, cache=True)
-def set_keys(signatures, classes, bands, rows):
-    """The keys of all bands of all sets: uint64 [sets, bands]."""
-    keys = np.empty((signatures.shape[0], bands), np.uint64)
-    for number in range(signatures.shape[0]):
-        for band in range(bands):
-            keys[number, band] = key_of_band(signatures[number], band, rows, classes[number])
-    return keys
-
-
 @njit(nogil=True, cache=True)
 def _candidates(class_, signature, first, last, index, stream, marks, text_time, found):
     """Sets that share a band and enough shingles with a window of hits, not yet measured, into `found`."""
@@ -259,7 +144,7 @@ def _candidates(class_, signature, first, last, index, stream, marks, text_time,
     marked = False
     for band in range(signature.size // index.rows):
         key = key_of_band(signature, band, index.rows, class_)
-        known = _number(key, index.key_filter, index.key_filter_shift, index.keys, index.keys_shift)
+        known = number_of(key, index.key_filter, index.key_filter_shift, index.keys, index.keys_shift)
         if known < 0:
             continue
         for k in range(index.key_offsets[known], index.key_offsets[known + 1]):
@@ -285,8 +170,8 @@ def _candidates(class_, signature, first, last, index, stream, marks, text_time,
 def _windows(class_, count, hits, index, stream, marks, text_time, signature, found, total):
     """The sets of a class that are worth measuring, behind `found[:total]`; the new total.
 
-    A window's signature is that of the shingles in it that sets of the class have: others are in none of them,
-    so that a window that is wider than the passage, or lies askew, stays as like to the set as can be.
+    A window's signature is that of the shingles in it that sets of the class have: others are in none of
+    them, so that a window that is wider than the passage, or lies askew, stays as like to the set as can be.
     """
     bit = np.uint64(1) << np.uint64(class_)
     size = 0
@@ -347,6 +232,22 @@ def _long_sets(classes, count, hits, index, stream, marks, text_time, signature,
         if classes >> np.uint64(class_) & np.uint64(1):
             total = _windows(class_, count, hits, index, stream, marks, text_time, signature, found, total)
     return total
+
+
+@njit(nogil=True, cache=True)
+def _room(passages, char_offsets, chars, total, tokens):
+    """The results of `near`, with room for another passage of so many tokens."""
+    if total == passages.shape[0]:
+        passages = grown(passages)
+        char_offsets = np.append(char_offsets, np.zeros(total, np.int64))
+    while char_offsets[total] + tokens > chars.shape[0]:
+        chars = grown(chars)
+    return passages, char_offsets, chars
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _enter_numbers(row, text, number, shared, union, first, stop):
+    row[0], row[1], row[2], row[3], row[4], row[5] = text, number, shared, union, first, stop
 
 
 @njit(nogil=True, cache=True)
@@ -414,27 +315,16 @@ def near(data, offsets, wanted, prepared, tables, index, marks):
                 shared, union, first, last = _measured(found[k], count, index, stream, marks, text_time)
                 if not shared:
                     continue
-                if total == passages.shape[0]:
-                    passages = grown(passages)
-                    char_offsets = np.append(char_offsets, np.zeros(total, np.int64))
-                width = last + size - first
-                while char_offsets[total] + width > chars.shape[0]:
-                    chars = grown(chars)
+                passages, char_offsets, chars = _room(
+                    passages, char_offsets, chars, total, last + size - first
+                )
+                _enter_numbers(passages[total], text, found[k], shared, union, first, last + size)
                 at = char_offsets[total]
                 for token in range(first, last + size):
                     chars[at, 0] = origins[starts[token]] if mapped else starts[token]
                     chars[at, 1] = origins[ends[token] - 1] + 1 if mapped else ends[token]
                     chars[at, 2] = stream.shingles[token] if token <= last else -1
                     at += 1
-                row = passages[total]
-                row[0], row[1], row[2], row[3], row[4], row[5] = (
-                    text,
-                    found[k],
-                    shared,
-                    union,
-                    first,
-                    last + size,
-                )
                 char_offsets[total + 1] = at
                 total += 1
     return passages[:total], char_offsets[: total + 1], chars[: char_offsets[total]], python[:hard]

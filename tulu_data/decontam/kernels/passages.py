@@ -1,13 +1,13 @@
 """The passage of a text that is most like a set of shingles, exactly.
 
-A passage is a run of shingles of the text, neither shorter than `shortest` nor longer than `longest`. Of all, the
-one is looked for whose Jaccard with the set is largest: shared / union, counted in distinct shingles.
+A passage is a run of shingles of the text, neither shorter than `shortest` nor longer than `longest`. The one
+is looked for whose Jaccard with the set is largest: shared / union, counted in distinct shingles.
 
 Whether some passage has more than shared / union is a question without a fraction: is union * (its shared) -
-shared * (its union) above 0 for any? So each shingle that a passage holds for the first time weighs `union` if it
-is in the set (a *hit*), else -`shared`, and a tree over the places where passages begin keeps their sums while
-their end moves on. Asked again with each better passage found, this ends at the best after a few rounds
-(Dinkelbach 1967). All in integers, and the time is linear in the text but for a logarithm.
+shared * (its union) above 0 for any? So each shingle that a passage holds for the first time weighs `union`
+if it is in the set (a *hit*), else -`shared`, and a tree over the places where passages begin keeps their
+sums while their end moves on. Asked again with each better passage found, this ends at the best after a few
+rounds (Dinkelbach 1967). All in integers, and the time is linear in the text but for a logarithm.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ASLEEP = np.int64(1) << np.int64(60)
 
 @njit(nogil=True, cache=True)
 def _add(tree, late, size, first, last, value):
-    """Adds to the leaves [first, last); `tree` keeps every node's maximum, `late` what its leaves still lack."""
+    """Adds to the leaves [first, last). `tree` keeps each node's maximum, `late` what its leaves lack."""
     left = first + size
     right = last + size
     while left < right:
@@ -35,8 +35,8 @@ def _add(tree, late, size, first, last, value):
             late[right] += value
         left >>= 1
         right >>= 1
-    for node in (first + size, last - 1 + size):
-        node >>= 1
+    for leaf in (first + size, last - 1 + size):
+        node = leaf >> 1
         while node:
             tree[node] = max(tree[2 * node], tree[2 * node + 1]) + late[node]
             node >>= 1
@@ -94,7 +94,7 @@ def _better(begin, stop, places, hit, before, own, shortest, longest, shared, un
 
 @njit(nogil=True, cache=True)
 def _measure(places, hit, before, first, last):
-    """How many shingles the passage [first, last] shares with the set, and how many it has, each counted once."""
+    """How many shingles the passage [first, last] shares with the set, and how many it has, each once."""
     total = 0
     shared = 0
     while hit < places.size and places[hit] < first:
