@@ -1,4 +1,4 @@
-"""Suites and rows that nobody wishes for: each is checked, or told as unchecked, in time that grows with its size."""
+"""Suites and rows that nobody wishes for are checked, or told, in time that grows with their size."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ def test_a_suite_whose_items_are_all_boilerplate_is_found_whole_and_says_so(tmp_
     write(tmp_path, "task", [f"{TASK}: {n}" for n in (10, 20, 30, 40)])
     task = suite(tmp_path, "task")
     assert [warning.what for warning in check_suite(task)] == [
-        "4 of 4 items of eval 'task' have nothing but what other items of the eval have too "
-        "(numbers not looked at)"
+        (
+            "4 of 4 items of eval 'task' have nothing but what other items of the eval have too "
+            "(numbers not looked at)"
+        )
     ]
     assert [one["item_id"] for one in found(task, f"{TASK}: 20")] == ["1"]
     assert found(task, f"{TASK}: 50") == found(task, TASK) == []
@@ -143,8 +145,8 @@ def test_right_to_left_text_is_found_and_marks_tell_texts_apart(item: str, text:
 
 def test_a_row_that_holds_a_whole_eval_of_two_thousand_items() -> None:
     items = [
-        f"In the year {n} the {n}th ship of the fleet, the Saint {n:b} of harbour {n % 7}, was built by {n // 3} "
-        f"carpenters from town {n:o}. How many of them were called Jean{n:x}?" for n in range(2_000)
+        f"In the year {n} the {n}th ship of the fleet, the Saint {n:b} of harbour {n % 7}, was built by "
+        f"{n // 3} carpenters from town {n:o}. How many of them were called Jean{n:x}?" for n in range(2_000)
     ]  # fmt: skip
     found = in_row(items, "\n".join(items))
     assert list(found) == list(range(2_000))

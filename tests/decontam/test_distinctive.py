@@ -23,9 +23,9 @@ from tulu_data.workspace import Workspace
 RULE = PRESETS["tulu-data"]
 
 GARDEN = (
-    "The old gardener plants forty two rose bushes along the southern wall of the castle, waters each of them "
-    "with three liters of rain water every second morning, and sells nine of the finest flowers at the market "
-    "in Tours. How many liters of rain water does the gardener use in thirty days?"
+    "The old gardener plants forty two rose bushes along the southern wall of the castle, waters each of "
+    "them with three liters of rain water every second morning, and sells nine of the finest flowers at the "
+    "market in Tours. How many liters of rain water does the gardener use in thirty days?"
 )
 TEMPLATE = "Question: Read the passage and choose the best answer. "
 WELL = f"{TEMPLATE}What did the gardener hide under the third stone of the well before the rain?"
@@ -79,7 +79,7 @@ def test_two_items_of_an_eval_may_be_alike_without_being_its_boilerplate() -> No
 
 
 def test_boilerplate_is_learned_by_eval(tmp_path: Path) -> None:
-    """What another eval repeats says nothing of this one; so adding an eval changes no finding of the others."""
+    """What another eval repeats says nothing of this one, so an eval more changes no finding of others."""
     write(tmp_path, "one", [WELL])
     write(tmp_path, "two", OTHERS)
     both, alone = suite(tmp_path, "one", "two"), suite(tmp_path, "one")
@@ -240,10 +240,13 @@ def test_a_docstring_without_its_signature_and_both_apart_are_found() -> None:
         ({"three": "four", "thirty": "ninety"}, "changed_numbers"),
         ({"forty two": "17", "nine": "eleven"}, "changed_numbers"),
         ({"nine": "eight", "Tours": "Lyon"}, "changed_numbers"),
-        ({"castle": "abbey", "gardener": "monk", "rose": "lily", "finest": "largest", "market": "fair"}, "near_duplicate"),
+        (
+            {"castle": "abbey", "gardener": "monk", "rose": "lily", "finest": "largest", "market": "fair"},
+            "near_duplicate",
+        ),
         ({"Tours": "Lyon"}, "partial"),
     ],
-)  # fmt: skip
+)
 def test_changed_numbers_and_many_changed_names_are_to_be_reviewed(
     changes: dict[str, str], expected: str
 ) -> None:
@@ -260,8 +263,8 @@ def test_another_problem_of_the_same_making_is_no_match() -> None:
         == "no match"
     )
     other = (
-        "The young baker sells forty two loaves of bread along the northern wall of the city, bakes each of them "
-        "with two cups of flour every morning. How many cups of flour does the baker use in thirty days?"
+        "The young baker sells forty two loaves of bread along the northern wall of the city, bakes each of "
+        "them with two cups of flour every morning. How many cups of flour does the baker use in thirty days?"
     )
     assert kind(GARDEN, other) == "no match"
 
@@ -278,17 +281,22 @@ SCRIPTS = {
         "花子さんは毎晩九時に寝る前に、図書館で借りた小説を二章読みます。",
     ),
     "Thai": (
-        "สมชายมีมะม่วงสิบสองลูก เขาให้น้องสาวไปสี่ลูก แล้วซื้อเพิ่มอีกเจ็ดผลจากตลาด ตอนนี้ในตะกร้าเหลือทั้งหมดเท่าไร",
+        "สมชายมีมะม่วงสิบสองลูก เขาให้น้องสาวไปสี่ลูก แล้วซื้อเพิ่มอีกเจ็ดผลจากตลาด ตอนนี้เหลือกี่ผล",
         "สมหญิงอ่านหนังสือทุกวันก่อนนอนเพราะเธอชอบนิทานมาก",
     ),
     "mixed": (
-        "请写一个 Python 函数 add_numbers(first, second)，返回两个数字的和，并且用 print 打印 result 变量的值。"
-        "最后在 README 文件里说明如何运行 main.py。",
+        (
+            "请写一个 Python 函数 add_numbers(first, second)，返回两个数字的和，"
+            "并且用 print 打印 result 变量的值。"
+            "最后在 README 文件里说明如何运行 main.py。"
+        ),
         "请写一个 JavaScript 函数 multiply(left, right)，计算矩阵的乘积，然后画出它的图像。",
     ),
     "Hebrew": (
-        "כמה תפוחים נשארו לדנה אחרי שנתנה שלושה תפוחים לאחיה הקטן ועוד שניים לחברתה הטובה ביותר מן הכיתה "
-        "המקבילה בבית הספר שליד הים, ואחר כך קנתה עוד שבעה תפוחים אדומים וארבעה אגסים בשוק של יום שישי?",
+        (
+            "כמה תפוחים נשארו לדנה אחרי שנתנה שלושה תפוחים לאחיה הקטן ועוד שניים לחברתה הטובה ביותר מן הכיתה "
+            "המקבילה בבית הספר שליד הים, ואחר כך קנתה עוד שבעה תפוחים אדומים וארבעה אגסים בשוק של יום שישי?"
+        ),
         "כמה ספרים קרא יוסי בחופשת הקיץ הארוכה לפני שחזר לבית הספר החדש בעיר הגדולה?",
     ),
     "Arabic with marks": (

@@ -28,7 +28,7 @@ from tulu_data.decontam.planting.hosts import HOST_BYTES, carry, synthetic
 from tulu_data.decontam.planting.kinds import Planting, Way
 from tulu_data.decontam.planting.layout import body
 from tulu_data.decontam.planting.reach import is_match, run_of
-from tulu_data.decontam.planting.shapes import Anatomy, Shape, Specimen, promises, words
+from tulu_data.decontam.planting.shapes import Anatomy, Shape, Specimen, words
 from tulu_data.decontam.planting.texts import disguised, is_number, other_number, renumbered, respaced
 from tulu_data.decontam.rules import PRESETS, Coverage, Distinctive
 from tulu_data.decontam.suite import load_suite
@@ -503,7 +503,7 @@ def test_every_rule_keeps_its_promises_on_the_local_suite(
     hosts, kinds = hosts_of(*sorted(samples.glob("*_sample.jsonl*")))
     assert kinds == ["preference", "rlvr", "sft"]
     found = by_kind(measure(suite, None, hosts, kinds=kinds))
-    promised = promises(suite.suite.rule)
+    promised = suite.suite.rule.promises
     for name in promised:
         planted, hit = found[name]
         assert hit == planted, (name, planted - hit)

@@ -16,6 +16,7 @@ import pytest
 
 import tulu_data
 from tulu_data.decontam import run as module
+from tulu_data.decontam import scan
 from tulu_data.decontam.evidence import MATCHES
 from tulu_data.decontam.output import NativeWriter, new_folder
 from tulu_data.errors import RecipeError, RowError, SourceError, StoreError, UsageError
@@ -67,10 +68,13 @@ def test_what_is_written(place: Path) -> None:
     result = decontaminate("chat.jsonl.gz", "tasks.jsonl")
     assert result.exit_status == 3
     assert sorted(str(p.relative_to("out")) for p in Path("out").rglob("*.*")) == [
+        "certificate.html",
+        "certificate.json",
         "clean/chat.parquet",
         "clean/tasks.parquet",
         "dropped/chat.parquet",
         "matches.parquet",
+        "report.html",
         "summary.json",
     ]
     assert pq.read_table("out/clean/chat.parquet")["id"].to_pylist() == ["row-0", "row-2"]
@@ -131,7 +135,15 @@ def test_the_summary(place: Path) -> None:
         "actions": {},
     }
     assert told["datasets"] == [
-        {"dataset": "chat", "from": "chat.jsonl", "rows": 4, "kept": 2, "dropped": 2, "bad": 0}
+        {
+            "dataset": "chat",
+            "from": "chat.jsonl",
+            "rows": 4,
+            "kept": 2,
+            "dropped": 2,
+            "to_review": 0,
+            "bad": 0,
+        }
     ]
     assert [(e["eval"], e["role"], e["items"], e["unchecked"]) for e in told["evals"]] == [
         ("math", "development", 2, 0),
@@ -212,7 +224,7 @@ def test_columns_that_appear_on_the_way_are_null_before(place: Path) -> None:
     write(path, rows)
     monkey = pytest.MonkeyPatch()
     with monkey.context() as patch:
-        patch.setattr(module, "BATCH_BYTES", 2_000)
+        patch.setattr(scan, "BATCH_BYTES", 2_000)
         decontaminate("grows.jsonl")
     clean = pq.read_table("out/clean/grows.parquet")
     assert clean.num_rows == 301
@@ -250,7 +262,7 @@ def test_threads_and_batches_change_nothing(
 ) -> None:
     name = many(place)
     plain = decontaminate(name, threads=1, out=Path("plain"))
-    monkeypatch.setattr(module, "BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr(scan, "BATCH_BYTES", batch_bytes)
     other = decontaminate(name, threads=threads)
     assert other.findings.equals(plain.findings)
     assert other.summary | {"out": ""} == plain.summary | {"out": ""}
@@ -439,7 +451,7 @@ def test_bad_rows_are_set_aside_with_their_reasons(place: Path) -> None:
     assert [(row["source"], row["line"], row["row"]) for row in aside] == [("bad", 2, 1), ("bad", 3, 2)]
     assert all(row["reason"] for row in aside)
     assert result.summary["datasets"] == [
-        {"dataset": "bad", "from": "bad.jsonl", "rows": 2, "kept": 1, "dropped": 1, "bad": 2}
+        {"dataset": "bad", "from": "bad.jsonl", "rows": 2, "kept": 1, "dropped": 1, "to_review": 0, "bad": 2}
     ]
 
 
@@ -480,7 +492,7 @@ def test_nothing_half_written_remains(place: Path, monkeypatch: pytest.MonkeyPat
 
     write_ = NativeWriter.write
     monkeypatch.setattr(NativeWriter, "write", failing)
-    monkeypatch.setattr(module, "BATCH_BYTES", 3_000)
+    monkeypatch.setattr(scan, "BATCH_BYTES", 3_000)
     with pytest.raises(StoreError if isinstance(error, OSError) else error) as caught:
         decontaminate(name, out=Path("deep/er/out"))
     assert sorted(place.rglob("*")) == before

@@ -20,13 +20,13 @@ from tulu_data.text.tokens import ASSIGNED, is_unspaced, normalise, tokens
 
 @settings(max_examples=600, deadline=None)
 @given(st.lists(st.text() | TRICKY | st.text(st.characters(max_codepoint=127)), max_size=6), st.booleans())
-def test_the_kernel_finds_the_tokens_of_its_twin(texts: list[str], characters: bool) -> None:  # noqa: FBT001
+def test_the_kernel_finds_the_tokens_of_its_twin(texts: list[str], characters: bool) -> None:
     found = kernel_tokens(pa.array(texts, pa.string()), characters=characters)
     assert found == [tokens(text, characters=characters) for text in texts]
 
 
 @pytest.mark.parametrize("characters", [False, True])
-def test_every_character_is_treated_as_its_twin_treats_it(characters: bool) -> None:  # noqa: FBT001
+def test_every_character_is_treated_as_its_twin_treats_it(characters: bool) -> None:
     """Between two letters, so that a gap, nothing and a word character all look different."""
     texts = [f"a{chr(c)}b" for c in (*range(ASSIGNED), *range(0xE0000, 0xE0200)) if not 0xD800 <= c < 0xE000]
     for text, found in zip(texts, kernel_tokens(pa.array(texts), characters=characters), strict=True):

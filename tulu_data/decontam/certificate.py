@@ -28,7 +28,6 @@ from tulu_data import __version__
 from tulu_data.decontam.certificate_page import page
 from tulu_data.decontam.items import EvalItems, SuiteItems
 from tulu_data.decontam.planting import WAYS, Cell, Measured, Odd
-from tulu_data.decontam.planting.shapes import promises
 from tulu_data.record import Kind
 
 ENOUGH = 0.99
@@ -221,7 +220,7 @@ def certify(
         datasets: what was scanned.
         roles: whose messages were looked at; None means everyone's.
     """
-    promised = set(promises(suite.suite.rule))
+    promised = set(suite.suite.rule.promises)
     scanned = tuple(datasets)
     evals = tuple(_eval(part, measured, promised) for part in suite.evals)
     kinds = tuple(_kind(way.name, measured.cells, promised) for way in WAYS)

@@ -12,6 +12,7 @@ from tulu_data.decontam.compare import ARTICLES, NUMBER_WORDS
 
 END = 3
 GAP = 64
+UNLIKE = 4
 PARALLEL = 0.6
 FORMULA = 3
 """The constants of the kernel, which tells their reasons."""
@@ -142,8 +143,9 @@ def same_symbols(ours: Words, theirs: Words) -> bool:
 def change(ours: Words, theirs: Words) -> tuple[int, int]:
     """What was changed where the field says `ours` and the row `theirs`: (symbols, words).
 
-    Nothing, if one side is empty or only the words are parted otherwise. Symbols, if both sides have others;
-    else words, and so wherever a side is longer than GAP.
+    Nothing, if one side is empty or only the words are parted otherwise. Where one side is UNLIKE times as
+    long as the other (and END more), something was left out or put in: the words of the shorter. Symbols, if
+    both sides have others; else words, and so wherever a side is longer than GAP.
 
     >>> change(["frac12"], ["frac", "1", "2"]), change(["5"], ["6"])
     ((0, 0), (1, 0))
@@ -153,6 +155,9 @@ def change(ours: Words, theirs: Words) -> tuple[int, int]:
     small = len(ours) <= GAP and len(theirs) <= GAP
     if not ours or not theirs or (small and "".join(ours) == "".join(theirs)):
         return 0, 0
+    shorter, longer = sorted([len(ours), len(theirs)])
+    if longer > UNLIKE * shorter + END:
+        return 0, shorter
     if small and not same_symbols(ours, theirs):
         return 1, 0
     return 0, max(len(ours), min(len(theirs), GAP))
@@ -166,15 +171,19 @@ def end_change(ours: Words, theirs: Words, *, first: bool) -> tuple[int, int, in
         theirs: all that the row says there.
         first: before the chain; else behind it.
 
-    An end of END tokens is compared with as much of the row. Of a longer one (of GAP tokens at most) PARALLEL
-    must stand there in order, among twice as many; or both are formulas. Else the copy was cut off there, and
-    nothing was changed.
+    An end of END tokens is compared with as much of the row; symbols were changed if one faces another next
+    to the chain, else what stands beside a cut field need not replace it. Of a longer one (of GAP tokens at
+    most) PARALLEL must stand there in order, among twice as many; or both are formulas. Else the copy was cut
+    off there, and nothing was changed.
     """
     beside = next_to(theirs, len(ours), first=first)
     if len(ours) <= END:
         symbols, words = change(ours, beside)
-        cut_off = symbols and not any(map(is_symbol, ours))
-        return (0, 0, len(ours)) if cut_off else (0, symbols, words)
+        if not symbols:
+            return 0, 0, words
+        own, other = (ours[-1], beside[-1]) if first else (ours[0], beside[0])
+        faces = is_symbol(own) and is_symbol(other) and own != other
+        return (0, 1, 0) if faces else (0, 0, len(ours))
     part = next_to(ours, GAP, first=first)
     reach = next_to(theirs, 2 * len(part), first=first)
     lengths = in_order(part[::-1], reach[::-1]) if first else in_order(part, reach)

@@ -52,6 +52,12 @@ ACTIONS: dict[Kind, Action] = {
 """What becomes of a row, by the kind of its findings. To review: it stays, and is listed."""
 
 
+WHOLE = ("exact", "inside", "case_and_spacing", "unicode", "later_turn", "assistant_turn")
+"""The ways of planting all of an item."""
+PART, PART_SHARE = ("part_60",), 0.6
+"""The way of planting a part of it, and how much that is."""
+
+
 class Rule(BaseModel):
     """What all rules have."""
 
@@ -69,6 +75,13 @@ class Rule(BaseModel):
     """The kinds of findings that the rule makes."""
     characters: ClassVar[bool] = False
     """Whether scripts without spaces are cut into characters."""
+    independent: ClassVar[bool] = True
+    """Whether what is found of an eval never hangs on the suite's other evals."""
+
+    @property
+    def promises(self) -> tuple[str, ...]:
+        """The ways of planting an item (`planting/kinds.py`) in which every one that is eligible is found."""
+        return WHOLE
 
     def action(self, kind: str) -> Action:
         """What becomes of a row with such a finding."""
@@ -98,7 +111,7 @@ class Coverage(Rule):
 
     `olmo3` (Olmo 3, arXiv 2512.13961, section 4.2.1) ignores generic phrases, and n-grams "mostly length 1":
 
-    >>> formula, text = "Let a + b + c = x and y = z.", "If a + b + c = x and y = 4, what is a?"
+    >>> formula, text = "a + b + c = x and y = z. What is it?", "a + b + c = x and y = z. What then?"
     >>> tried(PRESETS["tulu3"], formula, text), tried(PRESETS["olmo3"], formula, text)
     ('partial 0.80', 'no match')
 
@@ -121,6 +134,11 @@ class Coverage(Rule):
     """Phrases that say nothing of a task: n-grams that lie inside one of them, or hold one, are ignored."""
     single: float | None = Field(default=None, gt=0, le=1)
     """n-grams are ignored of whose tokens more than this share has one character ("mostly length 1")."""
+
+    @property
+    def promises(self) -> tuple[str, ...]:
+        """All of an item, and the larger part of it."""
+        return WHOLE + (PART if self.threshold < PART_SHARE else ())
 
 
 class Exact(Rule):
@@ -169,6 +187,7 @@ class MinHash(Rule):
     """
 
     kinds = ("copy", "near_duplicate")
+    independent = False  # which pairs MinHash proposes hangs on the lengths of all items
     characters = True
 
     method: Literal["minhash"] = "minhash"
@@ -251,6 +270,12 @@ class Distinctive(Rule):
     """Tokens that a question needs to say something by itself."""
     options: float = Field(default=0.75, gt=0, le=1)
     """The share of its options that a question which says little needs, and two at least."""
+
+    @property
+    def promises(self) -> tuple[str, ...]:
+        """All of an item, the larger part of it, parts of it in several turns, and what was changed in it."""
+        part = PART if self.threshold < PART_SHARE else ()
+        return (*WHOLE, *part, "split_turns", "shuffled_options", "changed_numbers")
 
 
 OLMO3_GENERIC = (

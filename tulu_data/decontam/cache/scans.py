@@ -96,8 +96,12 @@ class CachedFindings:
 
     @cached_property
     def _keys(self) -> list[str]:
-        """What each eval's findings are kept under."""
-        return [eval_key(part, self.suite.suite.rule) for part in self.suite.evals]
+        """What each eval's findings are kept under; where they hang on the other evals, on these too."""
+        rule = self.suite.suite.rule
+        keys = [eval_key(part, rule) for part in self.suite.evals]
+        if rule.independent:
+            return keys
+        return [joined_key([key, *keys]) for key in keys]
 
     def __call__(self, batch: pa.Table, kind: Kind, dataset: str = "") -> pa.Array:
         """For each row of a batch the list of its findings, as `findings_of` gives them.

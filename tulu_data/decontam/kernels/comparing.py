@@ -18,6 +18,8 @@ END = 3
 """So few tokens before the first run or behind the last are compared with whatever stands in their place."""
 GAP = 64
 """So much is compared token by token at most, between two runs or at an end."""
+UNLIKE = 4
+"""Where one side of a gap is so many times as long as the other, it is not what the other was changed to."""
 PARALLEL = 0.6
 """Of a longer end so much must stand in the row too, in order, for the rest to count as replaced: where a
 copy was cut off, chance gives a third."""
@@ -279,7 +281,10 @@ def _change(ours, i0, i1, theirs, j0, j1):
         or (i1 - i0 <= GAP and j1 - j0 <= GAP and _same_letters(ours, i0, i1, theirs, j0, j1))
     ):
         return 0, 0
-    if i1 - i0 <= GAP and j1 - j0 <= GAP and not _same_symbols(ours, i0, i1, theirs, j0, j1):
+    shorter, longer = min(i1 - i0, j1 - j0), max(i1 - i0, j1 - j0)
+    if longer > UNLIKE * shorter + END:
+        return 0, shorter  # something was left out there, or put in
+    if longer <= GAP and not _same_symbols(ours, i0, i1, theirs, j0, j1):
         return 1, 0
     return 0, max(i1 - i0, min(j1 - j0, GAP))
 
@@ -318,17 +323,21 @@ def _end_change(ours, i0, i1, theirs, low, high, step):
     """What was changed at an end of the field, [i0, i1): (equal, symbols, words).
 
     `step` is 1 for the last tokens, where the row goes on at `low`; -1 for the first, where it has come to
-    `high`. A short end is compared with what stands in its place. Of a longer one most must stand there in
-    order, or both sides be formulas; else the copy was cut off there, and nothing was changed.
+    `high`. A short end is compared with what stands in its place; symbols were changed if one faces another
+    next to the chain. Of a longer end most must stand there in order, or both sides be formulas; else the
+    copy was cut off there, and nothing was changed.
     """
     size = i1 - i0
     room = min(high - low, size)
     if size <= END:
         j0 = low if step > 0 else high - room
         symbols, words = _change(ours, i0, i1, theirs, j0, j0 + room)
-        if symbols and not ours.symbols[i0:i1].any():  # what stands beside a cut field need not replace it
-            return 0, 0, size
-        return 0, symbols, words
+        if not symbols:
+            return 0, 0, words
+        i, j = (i0, low) if step > 0 else (i1 - 1, high - 1)
+        if ours.symbols[i] and theirs.symbols[j] and ours.hashes[i] != theirs.hashes[j]:
+            return 0, 1, 0
+        return 0, 0, size  # what stands beside a cut field need not replace it
     part, reach = min(size, GAP), min(high - low, 2 * min(size, GAP))
     i, j = (i0, low) if step > 0 else (i1 - 1, high - 1)
     equal, taken = _in_order(ours, i, theirs, j, part, reach, step)

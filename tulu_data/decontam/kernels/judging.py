@@ -156,8 +156,8 @@ def judge(hits, hit_rows, hit_lengths, fields, n, memory):
         fields: the suite.
         n: tokens in a gram.
         memory: (gram_seen, field_tried, field_seen, field_scores, item_seen, items, gram_mark, gram_number,
-            clock): int64 stamps, float64 scores, a list of items and numbers in a field, kept between calls so
-            that nothing is cleared; `clock` [1] counts the stamps given.
+            clock): int64 stamps, float64 scores, a list of items and numbers in a field, kept between calls
+            so that nothing is cleared; `clock` [1] counts the stamps given.
 
     Returns:
         findings: int32 [findings, 2]: row, item; ordered by both

@@ -267,18 +267,5 @@ def needs_of(suite: SuiteItems, item: int) -> str:
     return matcher.caution(item) if isinstance(matcher, DistinctiveMatcher) else ""
 
 
-def promises(rule: Rule) -> tuple[str, ...]:
-    """The kinds of plants that the rule promises to find."""
-    given = getattr(rule, "promises", None)
-    base = ("exact", "inside", "case_and_spacing", "unicode", "later_turn", "assistant_turn")
-    if given is None:
-        given = base
-        if rule.rule == "tulu-data":
-            given = (*base, "part_60", "split_turns", "shuffled_options", "changed_numbers")
-        if rule.rule in ("tulu3", "olmo3"):
-            given = (*base, "part_60")
-    return given
-
-
 def _key(seed: int, *names: str) -> bytes:
     return blake2b("\0".join([str(seed), *names]).encode(), digest_size=8).digest()
