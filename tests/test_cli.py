@@ -191,7 +191,8 @@ def test_decontaminate_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp
     calls = _recording(monkeypatch, "decontaminate", SimpleNamespace(exit_status=3, summary={"cells": []}))
     line = f"decontaminate a.jsonl b.jsonl --against s.yaml --out {tmp_path / 'o'} --roles user,system --json"
     line += " --rule tulu3 --adapter alpaca --all-recipes --force --threads 2 --bad-rows skip"
-    line += f" --mirror {tmp_path} --workspace {tmp_path}"
+    line += f" --mirror {tmp_path} --workspace {tmp_path} --no-cache --plants 7 --seed 1"
+    line += f" --action partial=review --action copy=keep --decisions {tmp_path / 'd.json'}"
     assert cli.run(line.split()) == 3
     (call,) = calls
     assert call.pop("workspace").root == tmp_path
@@ -202,6 +203,11 @@ def test_decontaminate_passes_everything_on(monkeypatch: pytest.MonkeyPatch, tmp
         "out": tmp_path / "o",
         "roles": ["user", "system"],
         "rule": "tulu3",
+        "actions": {"partial": "review", "copy": "keep"},
+        "decisions": tmp_path / "d.json",
+        "plants": 7,
+        "seed": 1,
+        "cache": False,
         "adapter": "alpaca",
         "all_recipes": True,
         "mirror": tmp_path,

@@ -15,7 +15,7 @@ import pytest
 
 import tulu_data
 from tulu_data.cli import cli
-from tulu_data.decontam.rules import Rule
+from tulu_data.decontam.rules import Coverage, Distinctive, Exact, MinHash
 from tulu_data.decontam.suite import Eval, FieldSpec, SuiteModel
 from tulu_data.mixtures.recipe import SourceEntry, _File
 from tulu_data.op import BUILTIN, Op, load_operators
@@ -42,7 +42,7 @@ def test_every_verb_and_every_operator_is_documented() -> None:
 
 def test_every_key_of_a_recipe_and_a_suite_is_documented() -> None:
     formats = (DOCS / "formats.md").read_text(encoding="utf-8")
-    for model in (_File, SourceEntry, SuiteModel, Eval, FieldSpec, Rule):
+    for model in (_File, SourceEntry, SuiteModel, Eval, FieldSpec, Coverage, Exact, MinHash, Distinctive):
         keys = {field.serialization_alias or name for name, field in model.model_fields.items()}
         assert {key for key in keys if f"`{key}`" not in formats} == set(), model.__name__
 

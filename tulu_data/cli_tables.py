@@ -48,14 +48,14 @@ def outcome(summary: dict[str, Any]) -> str:
     )
     items, unchecked = (_total(summary["evals"], key) for key in ("items", "unchecked"))
     matching = "1 row matches" if dropped == 1 else f"{dropped:,} rows match"
-    review = _total(summary["datasets"], "to_review")
+    touched = _total(summary["datasets"], "kept_with_findings")
     text = f"{rows:,} rows against {items:,} items: {matching}, {kept:,} stay"
-    if review:
-        text += f", {review:,} of them with findings to review"
+    if touched:
+        text += f", {touched:,} of them with findings that drop nothing"
     if bad:
         text += f"; {bad:,} more could not be used and were set aside"
     if unchecked:
-        text += f"; {unchecked:,} items have no word in any field and could not be checked"
+        text += f"; {unchecked:,} items could not be checked"
     return text
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.decontam.test_distinctive import found, kind, suite, write
 from tulu_data.decontam import kernels
 from tulu_data.decontam.check import check_suite
-from tulu_data.decontam.kernels import comparing, judging
+from tulu_data.decontam.kernels import comparing, judging, placing
 from tulu_data.decontam.match import KINDS, Column
 from tulu_data.decontam.matchers import matcher_of
 from tulu_data.decontam.rules import PRESETS, rule_of
@@ -171,11 +171,11 @@ def counting() -> Iterator[list[int]]:
     lines = [0]
     plain = {
         (module, name): value.py_func
-        for module in (comparing, judging)
+        for module in (comparing, judging, placing)
         for name, value in vars(module).items()
         if hasattr(value, "py_func")
     }
-    files = {comparing.__file__, judging.__file__}
+    files = {comparing.__file__, judging.__file__, placing.__file__}
 
     def count(frame: FrameType, event: str, _argument: Any) -> Any:
         if frame.f_code.co_filename not in files:
@@ -195,9 +195,13 @@ def counting() -> Iterator[list[int]]:
         return run
 
     patches = [patch.object(module, name, value) for (module, name), value in plain.items()]
-    for name in ("compare", "judge", "options_near", "whole_places"):
-        module = judging if name == "judge" else comparing
-        patches.append(patch.object(kernels, name, counted(plain[module, name])))
+    called = {
+        comparing: ("compare",),
+        judging: ("judge",),
+        placing: ("options_follow", "options_near", "whole_places"),
+    }
+    for module, names in called.items():
+        patches += [patch.object(kernels, name, counted(plain[module, name])) for name in names]
     for one in patches:
         one.start()
     try:

@@ -141,7 +141,7 @@ def test_the_summary(place: Path) -> None:
             "rows": 4,
             "kept": 2,
             "dropped": 2,
-            "to_review": 0,
+            "kept_with_findings": 0,
             "bad": 0,
         }
     ]
@@ -451,7 +451,15 @@ def test_bad_rows_are_set_aside_with_their_reasons(place: Path) -> None:
     assert [(row["source"], row["line"], row["row"]) for row in aside] == [("bad", 2, 1), ("bad", 3, 2)]
     assert all(row["reason"] for row in aside)
     assert result.summary["datasets"] == [
-        {"dataset": "bad", "from": "bad.jsonl", "rows": 2, "kept": 1, "dropped": 1, "to_review": 0, "bad": 2}
+        {
+            "dataset": "bad",
+            "from": "bad.jsonl",
+            "rows": 2,
+            "kept": 1,
+            "dropped": 1,
+            "kept_with_findings": 0,
+            "bad": 2,
+        }
     ]
 
 

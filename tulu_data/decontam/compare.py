@@ -91,7 +91,7 @@ class Rows:
     text_of: npt.NDArray[np.int32]
     """The other way round; -1 for texts that were not cut."""
     columns: list[Column]
-    _sentences: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    _originals: dict[int, str] = field(default_factory=dict)
     _messages: dict[int, npt.NDArray[np.bool_]] = field(default_factory=dict)
 
     @classmethod
@@ -109,16 +109,16 @@ class Rows:
         text_of[numbers] = np.arange(len(numbers))
         return cls(cut, words_of(cut), numbers, text_of, columns)
 
-    def sentence_edges(self, text: int) -> npt.NDArray[np.bool_]:
-        """Whether a sentence may begin before each token, and one behind the last."""
-        if text not in self._sentences:
-            low, high = self.cut.offsets[text : text + 2].tolist()
-            given = self.original(text)
-            starts, ends = self.cut.starts_at[low:high].tolist(), self.cut.ends_at[low:high].tolist()
-            gaps = zip(ends, starts[1:], strict=False)
-            inner = [_parts(given[end:start]) for end, start in gaps]
-            self._sentences[text] = np.array([True, *inner, True], np.bool_)
-        return self._sentences[text]
+    def sentence_edge(self, text: int, token: int) -> bool:
+        """Whether a sentence may begin before a token, counted from the text's first; and behind the last."""
+        low, high = self.cut.offsets[text : text + 2].tolist()
+        if token in {0, high - low}:
+            return True
+        if text not in self._originals:
+            column, number = _text(self.columns, int(self.numbers[text]))
+            self._originals[text] = column.texts.text(number)
+        end, start = int(self.cut.ends_at[low + token - 1]), int(self.cut.starts_at[low + token])
+        return _parts(self._originals[text][end:start])
 
     def message_edges(self, text: int) -> npt.NDArray[np.bool_]:
         """Whether a message begins before each token, and one behind the last."""
@@ -131,11 +131,6 @@ class Rows:
                 edges[np.searchsorted(self.cut.starts_at[low:high], column.pieces.starts(number))] = True
             self._messages[text] = edges
         return self._messages[text]
-
-    def original(self, text: int) -> str:
-        """A text as it was given."""
-        column, number = _text(self.columns, int(self.numbers[text]))
-        return column.texts.text(number)
 
 
 JOINING = "_,\uff0c\u3001\u060c'\u2019-\u2010\u2011"

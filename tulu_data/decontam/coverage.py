@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -35,18 +36,32 @@ class CoverageMatcher:
 
     def unchecked(self, item: int) -> str:
         """Why nothing can match an item, or an empty string."""
-        if why := self.index.unchecked(item):
-            return why
-        fields = self.index.fields
-        texts = fields.item_fields[slice(*fields.item_offsets[item : item + 2])]
-        grams = [fields.grams[slice(*fields.gram_offsets[text : text + 2])] for text in texts]
-        return "" if (np.concatenate(grams) >= 0).any() else "the rule ignores all of its n-grams"
+        if self._sought[item]:
+            return ""
+        return self.index.unchecked(item) or "the rule ignores all of its n-grams"
 
     def caution(self, item: int) -> str:
         """`short`: no field is as long as an n-gram."""
-        first, last = self.index.fields.item_offsets[item : item + 2]
-        tokens = self.index.fields.tokens[self.index.fields.item_fields[first:last]]
-        return "short" if last > first and tokens.max() < self.index.n else ""
+        return "short" if self._tokened[item] and not self._long[item] else ""
+
+    @cached_property
+    def _sought(self) -> list[bool]:
+        """[items]: some n-gram of it is looked for."""
+        fields = self.index.fields
+        owners = np.repeat(np.arange(len(fields.tokens)), np.diff(fields.gram_offsets))
+        return self.index.of_items(
+            np.bincount(owners, weights=fields.grams >= 0, minlength=len(fields.tokens))
+        )
+
+    @cached_property
+    def _long(self) -> list[bool]:
+        """[items]: some field is as long as an n-gram."""
+        return self.index.of_items(self.index.fields.tokens >= self.index.n)
+
+    @cached_property
+    def _tokened(self) -> list[bool]:
+        """[items]: some field has tokens."""
+        return self.index.of_items(self.index.fields.tokens)
 
 
 class ExactMatcher:

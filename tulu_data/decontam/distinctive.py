@@ -7,7 +7,6 @@ the finding its kind, or drops it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -133,7 +132,8 @@ class DistinctiveMatcher:
         tokens = np.diff(cut.offsets)
         whole = Texts(cut.text, np.concatenate([[0], cut.ends + 1])[cut.offsets], prepared=True)
         column = Column(whole, np.arange(texts, dtype=np.int32), np.ones(texts, np.uint8))
-        hits, _ = hits_of(index, [column])
+        blind = index.grams._replace(sample=np.zeros_like(index.grams.sample))  # to all but short grams
+        hits, _ = hits_of(replace(index, grams=blind), [column])
         hits = hits[index.grams.length[hits[:, 1]] < index.n]
         pairs = np.unique(np.stack([hits[:, 1], hits[:, 0]], axis=1), axis=0)  # each text once
         inside = [index.groups[pairs[:, 1]], pairs[:, 0]]
@@ -160,7 +160,7 @@ class DistinctiveMatcher:
 
     def needs(self, item: int) -> str:
         """What an item needs besides being there whole: `options`, `alone`, `sentence`, or nothing."""
-        if self._weak[item] and self._has_options[item]:
+        if self._with[item]:
             return "options"
         if self._short[item] and self._tokens[item]:
             return "alone" if self._weak[item] else "sentence"
@@ -235,6 +235,10 @@ class DistinctiveMatcher:
         ours: list[Span] = []
         theirs: list[Span] = []
         second = (kinds == SHORT) | ((kinds == COPY) & self._weak[found.items])
+        asked = np.flatnonzero(second & self._with[found.items])
+        follow = self._options_follow(found, asked, hits, hit_rows, rows)
+        kinds[asked[~follow]] = NONE
+        second[asked[~follow]] = False
         for number in np.flatnonzero(second).tolist():
             item, row = int(found.items[number]), int(found.rows[number])
             begin, stop = np.searchsorted(hit_rows, [row, row + 1]).tolist()
@@ -256,6 +260,30 @@ class DistinctiveMatcher:
                 kinds[number] = NONE
         return ours, theirs
 
+    @cached_property
+    def _with(self) -> npt.NDArray[np.bool_]:
+        """[items]: it needs its options."""
+        return np.asarray(self._weak & self._has_options)
+
+    @cached_property
+    def _needed(self) -> npt.NDArray[np.int64]:
+        """[items]: so many options must stand behind it."""
+        full = np.concatenate([[0], np.cumsum(np.diff(self._choices.cut.offsets) > 0)])
+        counts = np.diff(full[self._choices.offsets])
+        return np.maximum(2, np.ceil(self.rule.options * counts)).astype(np.int64)
+
+    def _options_follow(
+        self, found: Findings, numbers: npt.NDArray[np.int64], hits: Any, hit_rows: Any, rows: Rows
+    ) -> npt.NDArray[np.bool_]:
+        """Of some findings, whether enough options are there at all: quickly, since most have none."""
+        items, own = found.items[numbers], found.rows[numbers]
+        follow = kernels.options_follow(
+            items, np.searchsorted(hit_rows, own), np.searchsorted(hit_rows, own, side="right"), hits,
+            self.index.fields, self._choice_words, self._choices.offsets, self._needed[items],
+            self._ours, rows.words, rows.text_of, 4 * TRIES,
+        )  # fmt: skip
+        return np.asarray(follow > 0)
+
     def _places(self, field: int, hits: npt.NDArray[np.int32], rows: Rows) -> list[_Places]:
         """Where the whole of a field stands in a row, by text; of a long one the first TRIES."""
         fields = self.index.fields
@@ -276,9 +304,7 @@ class DistinctiveMatcher:
         self, item: int, stands: list[list[_Places]], rows: Rows
     ) -> list[tuple[tuple[int, int, int], tuple[int, int, int]]]:
         """Where enough of an item's options stand behind its question: slot and text, with characters."""
-        choices, cut = self._choices, self._choices.cut
-        first, last = choices.offsets[item : item + 2].tolist()
-        full = int((np.diff(cut.offsets[first : last + 1]) > 0).sum())
+        first, last = self._choices.offsets[item : item + 2].tolist()
         if not all(stands):
             return []
         for places in (place for several in stands for place in several):
@@ -287,8 +313,9 @@ class DistinctiveMatcher:
                 behind = low + place + places.size
                 near = kernels.options_near(self._choice_words, first, last, rows.words, places.text, behind)
                 seen = np.flatnonzero(near[:, 1] >= 0)
-                enough = len(seen) >= max(2, math.ceil(self.rule.options * full))
-                if enough and (self._wordy[item] or places.little_else(place, near, rows)):
+                if len(seen) >= self._needed[item] and (
+                    self._wordy[item] or places.little_else(place, near, rows)
+                ):
                     return [
                         self._spans(item, int(option), near[option], places.text, rows) for option in seen
                     ]
@@ -319,7 +346,13 @@ class _Places:
 
     def fits(self, need: str, rows: Rows) -> bool:
         """Whether one of them is a sentence, or all that a message says."""
-        edges = rows.message_edges(self.text) if need == "alone" else rows.sentence_edges(self.text)
+        if need == "sentence":
+            text, size = self.text, self.size
+            return any(
+                rows.sentence_edge(text, first) and rows.sentence_edge(text, first + size)
+                for first in self.firsts.tolist()
+            )
+        edges = rows.message_edges(self.text)
         return bool(np.any(edges[self.firsts] & edges[self.firsts + self.size]))
 
     def little_else(self, first: int, options: npt.NDArray[np.int64], rows: Rows) -> bool:

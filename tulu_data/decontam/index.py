@@ -53,6 +53,14 @@ class Index:
         befores = np.cumsum(counts) - counts
         return np.repeat(firsts - befores, counts) + np.arange(counts.sum())
 
+    def of_items(self, of_texts: npt.NDArray[Any]) -> list[bool]:
+        """For each item, whether a number is above 0 for one of its texts."""
+        items = len(self.fields.item_offsets) - 1
+        owners = np.repeat(np.arange(items), np.diff(self.fields.item_offsets))
+        sums = np.bincount(owners, weights=of_texts[self.fields.item_fields], minlength=items)
+        found: list[bool] = (sums > 0).tolist()
+        return found
+
     def counted(self, item: int, slot: int) -> npt.NDArray[np.bool_]:
         """Which tokens of a field of an item count; none, where it has no tokens."""
         for place in range(*self.fields.item_offsets[item : item + 2].tolist()):

@@ -309,7 +309,7 @@ def _summary(run: Scan, scanned: Sequence[Scanned], table: Sequence[Cell], out: 
                 "rows": s.rows,
                 "kept": s.kept,
                 "dropped": s.rows - s.kept,
-                "to_review": s.kept_with_findings,
+                "kept_with_findings": s.kept_with_findings,
                 "bad": len(s.bad),
             }
             for s in scanned

@@ -2,7 +2,7 @@
 
 scan      where the suite's n-grams occur in texts            scanning.py
 judge     which items that makes, with the evidence           judging.py
-compare   what of an item is equal, and what was changed      comparing.py
+compare   what of an item is equal, and what was changed      comparing.py, placing.py
 near      which passages items are like, by MinHash           near*.py, passages.py
 the rest  makes the tables that these two look into           grams.py
 """
@@ -10,7 +10,7 @@ the rest  makes the tables that these two look into           grams.py
 from pathlib import Path
 
 from tulu_data.decontam import rules
-from tulu_data.decontam.kernels.comparing import Words, compare, options_near, whole_places
+from tulu_data.decontam.kernels.comparing import compare
 from tulu_data.decontam.kernels.grams import (
     END_BITS,
     MASKED_MOST,
@@ -36,6 +36,7 @@ from tulu_data.decontam.kernels.judging import Fields, judge, probe_grams
 from tulu_data.decontam.kernels.near_evidence import NearItems, near_evidence
 from tulu_data.decontam.kernels.near_tables import RAREST, Near, fill_numbers, item_shingles, set_keys
 from tulu_data.decontam.kernels.nearing import Marks, near
+from tulu_data.decontam.kernels.placing import Words, options_follow, options_near, whole_places
 from tulu_data.decontam.kernels.scanning import scan
 from tulu_data.text import _kernels, _memory, _minhash_kernels
 from tulu_data.text.kernel_cache import keep_true
@@ -70,6 +71,7 @@ __all__ = [
     "near",
     "near_evidence",
     "one_gram_each",
+    "options_follow",
     "options_near",
     "probe_grams",
     "scan",
