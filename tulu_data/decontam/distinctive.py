@@ -280,7 +280,7 @@ class DistinctiveMatcher:
         follow = kernels.options_follow(
             items, np.searchsorted(hit_rows, own), np.searchsorted(hit_rows, own, side="right"), hits,
             self.index.fields, self._choice_words, self._choices.offsets, self._needed[items],
-            self._ours, rows.words, rows.text_of, 4 * TRIES,
+            self._ours, rows.words, rows.text_of, TRIES,
         )  # fmt: skip
         return np.asarray(follow > 0)
 
