@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -77,8 +78,8 @@ def measure(data: Path, suite: Path, work: Path) -> list[tuple[object, ...]]:
     for rule in RULES:
         _whole(suite, work, _few(data, work), rule)  # compiles, and warms the file cache
         loaded = load_suite(str(suite), Workspace(work), rule=rule)
-        reading, items = _timed(lambda loaded=loaded: read_items(loaded))
-        indexing, _ = _timed(lambda items=items: items.matcher)
+        reading, items = _timed(partial(read_items, loaded))
+        indexing, _ = _timed(partial(getattr, items, "matcher"))
         suites[rule] = items
         found = findings_of(batches[0].slice(0, 1000), "sft", None, items)  # what is made at first use
         assert len(found)
@@ -88,7 +89,7 @@ def measure(data: Path, suite: Path, work: Path) -> list[tuple[object, ...]]:
     flagged = {}
     for _ in range(3):  # in turns, so that the machine's moods meet all of them
         for rule, items in suites.items():
-            seconds, flagged[rule] = _timed(lambda items=items: _scan(batches, items))
+            seconds, flagged[rule] = _timed(partial(_scan, batches, items))
             scans[rule].append(seconds)
     suites.clear()
     plain = min(scans[RULES[0]])

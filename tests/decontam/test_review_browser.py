@@ -97,7 +97,7 @@ def test_it_opens_without_an_error_and_without_a_request(window: Browser, report
 
 def test_the_overview_shows_the_numbers(window: Browser, report: Path) -> None:
     window.open(report)
-    assert window.text("h1") == "5 of 1,555 rows match 6 of 9 evaluation items."
+    assert window.text("h1") == "Findings in 5 of 1,555 rows, for 6 of 9 evaluation items."
     rows = window.run(
         "return [...document.querySelectorAll('.heat tbody tr')]"
         ".map((row) => [...row.children].map((cell) => cell.innerText.replace(/\\s+/g, ' ')))"

@@ -24,10 +24,10 @@ function percent(value) {
 }
 
 const KINDS = {
-  copy: "every counted word of the item, in one row",
+  copy: "all of the item, word for word",
   short: "a short item, whole",
   options: "a question with its answer options",
-  partial: "more of the item than the rule allows",
+  partial: "a large part of the item",
   changed_numbers: "the same text with other numbers or names",
   near_duplicate: "almost the same text",
 };
@@ -54,7 +54,7 @@ function overview(open) {
   document.getElementById("view-overview").replaceChildren(
     el("section", { class: "lead" },
       el("h1", {}, head.total
-        ? `${number(rows)} of ${count(scanned, "row")} match ${number(items)} of ${count(all, "evaluation item")}.`
+        ? `Findings in ${number(rows)} of ${count(scanned, "row")}, for ${number(items)} of ${count(all, "evaluation item")}.`
         : `No match in ${count(scanned, "row")} for ${count(all, "evaluation item")}.`),
       el("p", { class: "under" },
         `${count(head.total, "finding")} by the rule and suite below; what the rule cannot see is not in this page.`,
