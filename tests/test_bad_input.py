@@ -278,6 +278,7 @@ def test_empty_content_is_a_row_that_valid_conversation_judges(desk: Desk) -> No
     assert (source["kept"], source["dropped"]) == (1, reasons)
 
 
+@pytest.mark.slow
 def test_a_message_of_20_mb_is_a_row(desk: Desk) -> None:
     said = f"{'word ' * 4_000_000}{ITEM}"
     desk.data("talk.jsonl", GOOD + messages(*conversation(f"user: {said}", "assistant: x")))

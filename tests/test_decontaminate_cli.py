@@ -41,6 +41,7 @@ def run(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
     return status, out, err
 
 
+@pytest.mark.slow
 def test_the_program_itself(place: Path) -> None:
     command = [
         sys.executable,

@@ -65,7 +65,7 @@ def _total(parts: Sequence[dict[str, Any]], key: str) -> int:
 
 def print_cells(cells: Sequence[dict[str, Any]]) -> None:
     """The table of data sets and evals with the verdict on each pair."""
-    shown = cells if len(cells) <= ALL_CELLS else [c for c in cells if c["matched"] or c["rows_to_review"]]
+    shown = cells if len(cells) <= ALL_CELLS else [c for c in cells if c["verdict"] != "no match"]
     columns = (
         "dataset", "eval", "role", "items", "matched", "percent", "rows_flagged", "rows_to_review", "verdict"
     )  # fmt: skip

@@ -156,6 +156,7 @@ def test_a_row_that_holds_a_whole_eval_of_two_thousand_items() -> None:
 MEGABYTE = 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["a", "a ", "中", "7 ", "é ", "\u0301"])
 def test_a_megabyte_of_one_character_in_an_item_in_a_row_and_in_both(unit: str) -> None:
     item = "the one " + unit * (MEGABYTE // len(unit.encode()))

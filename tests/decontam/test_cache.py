@@ -583,6 +583,7 @@ def _build(folder: Path, cache: Path, barrier: Any, results: Any) -> None:
     results.put((said, [hash(part) for part in flat(value)][1:] != []))
 
 
+@pytest.mark.slow
 def test_two_processes_build_the_same_index_at_once(cache: Cache, tmp_path: Path) -> None:
     index_of(None, suite_of(tmp_path, {"one": TEXTS[:1]}), [])
     scan_all(None, suite_of(tmp_path, {"one": TEXTS[:1]}))  # compiles the kernels for both

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -131,6 +132,7 @@ def planted(draw: st.DrawFn, items: Sequence[PlainItem]) -> str:
     return around + joined + draw(st.sampled_from(["", "", " is the sum", ". 中"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(rule=rules, evals=evals(), width=st.integers(1, 2), height=st.integers(0, 3), data=st.data())
 def test_kernels_and_twin_find_the_same(

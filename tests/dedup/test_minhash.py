@@ -234,6 +234,7 @@ def test_it_finds_what_the_plain_rule_finds(tmp_path_factory: pytest.TempPathFac
     holds()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("sure")
 @pytest.mark.parametrize("keep", [{"keep": "longest"}, {"keep": "license", "licenses": ("mit",)}])
 def test_the_order_of_rows_does_not_matter(
@@ -305,6 +306,7 @@ def test_nothing_goes_on_an_estimate(kind: Kind, tmp_path_factory: pytest.TempPa
 # -- many rows -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_equal_rows_are_one_set(tmp_path: Path) -> None:
     table = table_of("sft", [says(STORY)]).take(pa.array(np.zeros(100_000, np.int64)))
     table = table.set_column(0, "id", pa.array([f"{number:06}" for number in range(len(table))]))
@@ -312,6 +314,7 @@ def test_a_hundred_thousand_equal_rows_are_one_set(tmp_path: Path) -> None:
     assert found.kept == ["000000"]
 
 
+@pytest.mark.slow
 def test_many_rows_of_one_template_are_not_compared_all_with_all(tmp_path: Path) -> None:
     """20,000 rows that pairwise share just under the threshold: 200 million pairs would take a minute."""
     head = " ".join(f"t{number}" for number in range(60))

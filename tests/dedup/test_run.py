@@ -220,6 +220,7 @@ def test_threads_do_not_matter(tmp_path: Path) -> None:
 # -- on the command line -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_program_itself() -> None:
     write("one.jsonl", chat(STORY, LIKE))
     write("two.jsonl", chat(STORY, "Hello there"))

@@ -303,6 +303,7 @@ def test_reading_files_imports_neither_datasets_nor_polars(tmp_path: Path) -> No
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
 
 
+@pytest.mark.slow
 def test_the_real_files_have_the_rows_that_their_readme_counts(shared_data: Path) -> None:
     lines = (shared_data / "MANIFEST.tsv").read_text().splitlines()
     counted = {line.split("\t")[0]: int(line.split("\t")[1]) for line in lines[1:]}

@@ -101,6 +101,7 @@ def train(shared_data: Path) -> Path:
     return shared_data / "train"
 
 
+@pytest.mark.slow
 def test_every_training_file_gives_the_rows_of_the_manifest_by_the_adapter_of_its_shape(
     shared_data: Path, train: Path
 ) -> None:

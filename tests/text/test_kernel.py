@@ -25,6 +25,7 @@ def test_the_kernel_finds_the_tokens_of_its_twin(texts: list[str], characters: b
     assert found == [tokens(text, characters=characters) for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("characters", [False, True])
 def test_every_character_is_treated_as_its_twin_treats_it(characters: bool) -> None:
     """Between two letters, so that a gap, nothing and a word character all look different."""
@@ -49,6 +50,7 @@ def test_no_character_outgrows_the_room_that_the_kernel_allows() -> None:
     assert max(after for after, _ in sizes) <= 128 - 64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["ﷺ" * 5_000, "a" * 1_000_000, "é" * 300_000, "a " * 400_000, "é " * 200_000, "\x00" * 100_000]
 )

@@ -126,6 +126,15 @@ class DatasetTold(_Told):
     """Of what was looked at: see `ScanDigest`."""
 
 
+class DecisionsTold(_Told):
+    """The decisions of a person that the run honoured."""
+
+    sha256: str
+    """Of what was decided, in whichever order."""
+    drop: int
+    keep: int
+
+
 class OddTold(_Told):
     """A plant that was missed, or a decoy that was flagged."""
 
@@ -157,6 +166,7 @@ class Certificate(_Told):
     rule: str
     rule_settings: dict[str, Any]
     roles: Literal["all"] | tuple[str, ...]
+    decisions: DecisionsTold | None = None
     datasets: tuple[DatasetTold, ...]
     evals: tuple[EvalTold, ...]
     kinds: tuple[KindTold, ...]
@@ -211,6 +221,8 @@ def certify(
     measured: Measured,
     datasets: Iterable[DatasetTold],
     roles: Sequence[str] | None,
+    *,
+    decisions: DecisionsTold | None = None,
 ) -> Certificate:
     """The certificate of a run.
 
@@ -219,6 +231,7 @@ def certify(
         measured: what the control found.
         datasets: what was scanned.
         roles: whose messages were looked at; None means everyone's.
+        decisions: what a person decided, where the run honours it.
     """
     promised = set(suite.suite.rule.promises)
     scanned = tuple(datasets)
@@ -235,6 +248,7 @@ def certify(
         rule_settings=suite.suite.rule.model_dump(mode="json"),
         roles="all" if roles is None else tuple(roles),
         datasets=scanned,
+        decisions=decisions,
         evals=evals,
         kinds=kinds,
         missed=_odd(odd for odd in measured.missed if odd.kind in promised),

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tulu_data.decontam.certificate import Certificate, DatasetTold, certify
+from tulu_data.decontam.certificate import Certificate, DatasetTold, DecisionsTold, certify
 from tulu_data.decontam.evidence import scanned_columns
 from tulu_data.decontam.items import SuiteItems
 from tulu_data.decontam.planting import PLANTS, Hosts, measure
@@ -98,6 +98,7 @@ def certificate_of(
     plants: int = PLANTS,
     dropped: Collection[str] = (),
     places: Mapping[str, str] | None = None,
+    decisions: DecisionsTold | None = None,
 ) -> Certificate:
     """The certificate of a `decontaminate` step, from what its folds have gathered.
 
@@ -109,6 +110,7 @@ def certificate_of(
         plants: as of `measure`.
         dropped: the sources that were dropped as a whole.
         places: where each source is from, by its name; the name itself otherwise.
+        decisions: what a person decided, where the step honours it.
     """
     found = context.artifact(matches)
     drops = pc.equal(found["action"], "drop")
@@ -132,7 +134,7 @@ def certificate_of(
             )
         )
     measured = measure(suite, roles, hosts, kinds=(context.kind,), seed=context.seed, plants=plants)
-    return certify(suite, measured, datasets, roles)
+    return certify(suite, measured, datasets, roles, decisions=decisions)
 
 
 def _rows_by_source(matches: pa.Table) -> dict[str, int]:

@@ -78,6 +78,8 @@ class Compared(NamedTuple):
     text: npt.NDArray[np.int64]
     """Of the texts that were compared; -1 where the slot was not found."""
     place: npt.NDArray[np.int64]
+    core: npt.NDArray[np.int64]
+    """Of the equal tokens, how many lie in no boilerplate."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ def _text(columns: list[Column], number: int) -> tuple[Column, int]:
     raise IndexError(number)
 
 
-def words_of(cut: Cut) -> Words:
-    """A Cut as `compare` takes it."""
+def words_of(cut: Cut, core: npt.NDArray[np.uint8] | None = None) -> Words:
+    """A Cut as `compare` takes it; `core` tells which tokens lie in no boilerplate (all, unless given)."""
     firsts = cut.text[cut.places] if len(cut.ends) else np.zeros(0, np.uint8)
     letters = (cut.ends - cut.places == 1) & (
         firsts < 128
@@ -164,7 +166,10 @@ def words_of(cut: Cut) -> Words:
     letters &= ~np.isin(cut.hashes, _hashes(ARTICLES))
     symbols = letters | (cut.numbers > 0) | np.isin(cut.hashes, _hashes(NUMBER_WORDS))
     text = cut.text if len(cut.text) else np.zeros(1, np.uint8)
-    return Words(cut.offsets, cut.hashes, cut.numbers, symbols.astype(np.uint8), cut.places, cut.ends, text)
+    core = np.ones(len(cut.hashes), np.uint8) if core is None else core
+    return Words(
+        cut.offsets, cut.hashes, cut.numbers, core, symbols.astype(np.uint8), cut.places, cut.ends, text
+    )
 
 
 @cache
@@ -180,4 +185,4 @@ def compared(index: Index, ours: Words, found: Findings, hits: Any, hit_rows: An
             np.searchsorted(hit_rows, found.rows), np.searchsorted(hit_rows, found.rows, side="right"),
             hits, index.fields, ours, rows.words, rows.text_of, memory,
         )  # fmt: skip
-    return Compared(out[:, 0] > 0, *(out[:, column] for column in range(1, 6)))
+    return Compared(out[:, 0] > 0, *(out[:, column] for column in range(1, 7)))

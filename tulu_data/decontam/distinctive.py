@@ -31,7 +31,7 @@ from tulu_data.decontam.match import (
     hits_of,
     judged,
 )
-from tulu_data.decontam.rules import Distinctive
+from tulu_data.decontam.rules import EPSILON, Distinctive
 from tulu_data.text.hashing import Texts
 
 NONE = -1
@@ -77,11 +77,11 @@ class DistinctiveMatcher:
             keep: has the index built, or brings one that was kept.
         """
         self.rule = rule
-        learning = Learning(groups, rule.boilerplate)
+        learning = Learning(groups, rule.boilerplate, rule.phrase)
         self.index = keep(
             lambda: build_index(items, rule.ngram, rule.threshold, learning=learning, characters=True)
         )
-        self._ours = words_of(self.index.cut)
+        self._ours = words_of(self.index.cut, self.index.core)
         flat = pa.array([option for given in options for option in given], pa.string())
         offsets = np.concatenate([[0], np.cumsum([len(given) for given in options])]).astype(np.int64)
         widths = np.array([len(fields) for fields in items], np.int64)
@@ -122,7 +122,16 @@ class DistinctiveMatcher:
         strong = np.diff(distinctive) > 0
         long = tokens >= self.rule.ngram
         strong[~long] = (tokens >= self.rule.phrase)[~long] & ~self._common[~long]
-        return np.asarray(self._per_item(strong) == 0)
+        own = strong & (self._askers < 2)
+        return np.asarray(np.where(self._has_options, self._per_item(own), self._per_item(strong)) == 0)
+
+    @cached_property
+    def _askers(self) -> npt.NDArray[np.int64]:
+        """[distinct texts]: how many items with options ask with it."""
+        fields = self.index.fields
+        owners = np.repeat(np.arange(len(self._has_options)), np.diff(fields.item_offsets))
+        texts = fields.item_fields[self._has_options[owners]]
+        return np.bincount(texts, minlength=len(fields.tokens)).astype(np.int64)
 
     @cached_property
     def _common(self) -> npt.NDArray[np.bool_]:
@@ -170,6 +179,10 @@ class DistinctiveMatcher:
         """Why nothing can match an item, or an empty string."""
         return self.index.unchecked(item)
 
+    def hides(self, item: int) -> bool:
+        """Whether question and options are so few words that a message must say little else."""
+        return bool(self._with[item] and not self._wordy[item])
+
     def caution(self, item: int) -> str:
         """What an item needs besides being there whole, or `whole` where it is nothing but boilerplate."""
         if need := self.needs(item):
@@ -208,6 +221,11 @@ class DistinctiveMatcher:
         tokens, equal = total(fields.tokens[texts]), total(beside.equal)
         whole = total(~beside.whole) == 0
         short = total(fields.tokens[texts] >= rule.ngram) == 0
+        core = np.add.reduceat(np.append(self._ours.core, 0).astype(np.int64), self._ours.offsets[:-1])
+        core[np.diff(self._ours.offsets) == 0] = 0
+        outside = total(core[texts])
+        all_core = (outside >= rule.phrase) & (total(beside.core) >= outside)
+        below = found.scores <= rule.threshold + EPSILON
         changes = total(beside.symbols)
         some = covered >= rule.at_least // 2
         changed = changes > 0
@@ -220,11 +238,13 @@ class DistinctiveMatcher:
                 whole & short,
                 whole,
                 self._weak[found.items] | (changed & ~related),
+                all_core & ~changed,
+                below,
                 changed,
                 verbatim & faithful,
                 near,
             ],
-            [SHORT, COPY, NONE, CHANGED_NUMBERS, PARTIAL, NEAR_DUPLICATE],
+            [SHORT, COPY, NONE, PARTIAL, NONE, CHANGED_NUMBERS, PARTIAL, NEAR_DUPLICATE],
             NONE,
         )
 
@@ -237,8 +257,9 @@ class DistinctiveMatcher:
         second = (kinds == SHORT) | ((kinds == COPY) & self._weak[found.items])
         asked = np.flatnonzero(second & self._with[found.items])
         follow = self._options_follow(found, asked, hits, hit_rows, rows)
-        kinds[asked[~follow]] = NONE
-        second[asked[~follow]] = False
+        gone = asked[~follow & self._weak[found.items[asked]]]
+        kinds[gone] = NONE
+        second[gone] = False
         for number in np.flatnonzero(second).tolist():
             item, row = int(found.items[number]), int(found.rows[number])
             begin, stop = np.searchsorted(hit_rows, [row, row + 1]).tolist()
@@ -253,17 +274,18 @@ class DistinctiveMatcher:
             ]
             if need == "options":
                 spans = self._with_options(item, stands, rows)
-                kinds[number] = OPTIONS if spans else NONE
+                bare = not self._weak[item] and _fit("sentence", stands, rows)
+                kinds[number] = OPTIONS if spans else NEAR_DUPLICATE if bare else NONE
                 ours += [(number, *span[0]) for span in spans]
                 theirs += [(number, *span[1]) for span in spans]
-            elif not all(any(place.fits(need, rows) for place in places) for places in stands):
+            elif not _fit(need, stands, rows):
                 kinds[number] = NONE
         return ours, theirs
 
     @cached_property
     def _with(self) -> npt.NDArray[np.bool_]:
         """[items]: it needs its options."""
-        return np.asarray(self._weak & self._has_options)
+        return np.asarray((self._weak | self._short) & self._has_options)
 
     @cached_property
     def _needed(self) -> npt.NDArray[np.int64]:
@@ -364,6 +386,11 @@ class _Places:
         stop = int(edges[np.searchsorted(edges, last)])
         said = self.size + int((options[:, 1] - options[:, 0])[options[:, 1] >= 0].sum())
         return stop - start <= 2 * said + TRIES
+
+
+def _fit(need: str, stands: list[list[_Places]], rows: Rows) -> bool:
+    """Whether each field of an item is a sentence, or all that a message says, somewhere."""
+    return all(any(place.fits(need, rows) for place in places) for places in stands)
 
 
 def _merged(spans: npt.NDArray[np.int32], more: list[Span]) -> npt.NDArray[np.int32]:

@@ -39,6 +39,8 @@ class Index:
     """The tokens of the distinct field texts."""
     distinctive: npt.NDArray[np.uint8]
     """Beside the tokens of `cut`: whether one counts as more than boilerplate."""
+    core: npt.NDArray[np.uint8]
+    """Beside the tokens of `cut`: whether one lies in no boilerplate at all."""
     groups: npt.NDArray[np.int32]
     """For each distinct field text: its group (an eval, where boilerplate is learned)."""
     characters: bool = False
@@ -131,6 +133,8 @@ class Learning:
     """[items]: the group of each item, ascending."""
     boilerplate: int
     """An n-gram that so many texts of a group share is boilerplate, its numbers not looked at."""
+    least: int = 4
+    """So many tokens outside boilerplate, all of them there, make a candidate too."""
 
 
 Keep = Callable[[Callable[[], Index]], Index]
@@ -182,7 +186,9 @@ def build_index(
     slots = (np.arange(len(numbers)) - np.repeat(_offsets(sizes)[:-1], sizes))[full].astype(np.int32)
     holder_offsets, holders = _inverted(item_fields, item_offsets, len(counts))
     counted, weak = _counted(cut, chosen.distinctive)
-    limits, item_limits = _limits(weak, item_fields, item_offsets, threshold)
+    limits, item_limits = _limits(
+        weak, item_fields, item_offsets, _thresholds(cut, chosen, learning, threshold)
+    )
     frequency = np.bincount(gram_of[gram_of >= 0], minlength=len(grams.length))
     counted_offsets = cut.offsets + np.arange(len(cut.offsets))
     probe_offsets, probes = _probes(
@@ -193,7 +199,7 @@ def build_index(
         cut.offsets, cut.starts_at, cut.ends_at,
         probe_offsets, probes, item_offsets, item_fields, item_limits, holder_offsets, holders,
     )  # fmt: skip
-    return Index(n, grams, fields, slots, cut, chosen.distinctive, groups, characters)
+    return Index(n, grams, fields, slots, cut, chosen.distinctive, chosen.core, groups, characters)
 
 
 def _distinct(
@@ -227,6 +233,7 @@ class _Chosen:
     masked: npt.NDArray[np.uint8]
     ignored: npt.NDArray[np.uint8]
     distinctive: npt.NDArray[np.uint8]
+    core: npt.NDArray[np.uint8]
 
 
 def _choose(
@@ -240,21 +247,34 @@ def _choose(
     nothing = np.zeros(len(keys), np.uint8)
     ignored = nothing if ignore is None else ignore(cut)[firsts]
     if learning is None:
-        return _Chosen(keys, firsts, offsets, nothing, ignored, np.ones(len(cut.hashes), np.uint8))
+        every = np.ones(len(cut.hashes), np.uint8)
+        return _Chosen(keys, firsts, offsets, nothing, ignored, every, every)
     masked_keys, numbers = kernels.masked_keys(cut.hashes, cut.numbers, cut.offsets, n)
     frequency = kernels.frequencies(masked_keys, offsets, learning[1])
     common = frequency >= learning[0].boilerplate
     masked = (numbers > 0) & (numbers <= kernels.MASKED_MOST) & ~common
     sizes = np.minimum(np.repeat(np.diff(cut.offsets), np.diff(offsets)), n)
-    covered = np.zeros(
-        len(cut.hashes) + 1, np.int64
-    )  # a difference array: +1 where a distinctive gram begins
-    np.add.at(covered, firsts[~common], 1)
-    np.add.at(covered, (firsts + sizes)[~common], -1)
-    distinctive = (np.cumsum(covered[:-1]) > 0).astype(np.uint8)
+    distinctive = _covering(len(cut.hashes), firsts[~common], sizes[~common])
+    core = 1 - _covering(len(cut.hashes), firsts[common], sizes[common])
     return _Chosen(
-        np.where(masked, masked_keys, keys), firsts, offsets, masked.astype(np.uint8), ignored, distinctive
+        np.where(masked, masked_keys, keys),
+        firsts,
+        offsets,
+        masked.astype(np.uint8),
+        ignored,
+        distinctive,
+        core,
     )
+
+
+def _covering(
+    tokens: int, firsts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """Which tokens lie in one of the grams."""
+    steps = np.zeros(tokens + 1, np.int64)  # +1 where a gram begins, -1 behind its end
+    np.add.at(steps, firsts, 1)
+    np.add.at(steps, firsts + sizes, -1)
+    return (np.cumsum(steps[:-1]) > 0).astype(np.uint8)
 
 
 def _counted(
@@ -274,12 +294,14 @@ def _counted(
     return (running[within] - np.repeat(running[cut.offsets[:-1]], sizes + 1)).astype(np.int32), weak
 
 
+BELOW = 1 - 1e-6
+"""So much below a share, a score that is the share is above."""
 ALL = 1 - 1e-9
 """Only a score of 1 is above it: no field has a thousand million tokens."""
 
 
 def _limits(
-    weak: npt.NDArray[np.bool_], item_fields: Any, item_offsets: Any, threshold: float
+    weak: npt.NDArray[np.bool_], item_fields: Any, item_offsets: Any, thresholds: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The limits of fields and items: where all of an item is boilerplate, all of it must be there."""
     items = len(item_offsets) - 1
@@ -289,7 +311,24 @@ def _limits(
     )
     needed = np.zeros(len(weak), np.bool_)  # fields that an item with something distinctive holds
     needed[item_fields[strong[owners]]] = True
-    return np.where(weak & ~needed, ALL, threshold), np.where(strong, threshold, ALL)
+    counts = np.maximum(np.diff(item_offsets), 1)
+    means = np.bincount(owners, weights=thresholds[item_fields], minlength=items) / counts
+    return np.where(weak & ~needed, ALL, thresholds), np.where(strong, means, ALL)
+
+
+def _thresholds(
+    cut: Cut, chosen: _Chosen, learning: Learning | None, threshold: float
+) -> npt.NDArray[np.float64]:
+    """For each text what its score must be above: no more than what all tokens outside boilerplate make."""
+    texts = len(cut.offsets) - 1
+    if learning is None:
+        return np.full(texts, threshold)
+    owners = np.repeat(np.arange(texts), np.diff(cut.offsets))
+    core, counted = (
+        np.bincount(owners, weights=flags, minlength=texts) for flags in (chosen.core, chosen.distinctive)
+    )
+    share = core / np.maximum(counted, 1) * BELOW
+    return np.where(core >= learning.least, np.minimum(threshold, share), threshold)
 
 
 _told: list[bool] = []

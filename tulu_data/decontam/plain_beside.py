@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -49,6 +49,8 @@ class Beside(NamedTuple):
     """So many times numbers, number words or single letters were replaced."""
     words: int
     """So many tokens were replaced otherwise."""
+    core: int = 0
+    """So many of the equal tokens lie in no boilerplate."""
 
 
 class Run(NamedTuple):
@@ -63,10 +65,10 @@ class Run(NamedTuple):
     stream: int
 
 
-def lay_beside(words: Words, hits: Sequence[Hit], row: Sequence[Words]) -> Beside:
-    """A field beside a row: whole, or by the runs that both share."""
+def lay_beside(words: Words, hits: Sequence[Hit], row: Sequence[Words], core: Collection[int]) -> Beside:
+    """A field beside a row: whole, or by the runs that both share; `core`: its places in no boilerplate."""
     if any(True for _ in whole_places(words, row)):
-        return Beside(True, len(words), 0, 0)
+        return Beside(True, len(words), 0, 0, len(core))
     chain = chain_of(runs_of(words, hits, row), len(words))
     there = row[chain[0].stream]
     pairs = [(words[run.i0 + k], there[run.j0 + k]) for run in chain for k in range(run.i1 - run.i0)]
@@ -75,7 +77,11 @@ def lay_beside(words: Words, hits: Sequence[Hit], row: Sequence[Words]) -> Besid
     first = end_change(words[: chain[0].i0], there[: chain[0].j0], first=True)
     last = end_change(words[chain[-1].i1 :], there[chain[-1].j1 :], first=False)
     runs = (same, len(pairs) - same, 0)
-    return Beside(False, *(sum(column) for column in zip(runs, first, last, *gaps, strict=True)))
+    kept = [
+        run.i0 + k for run in chain for k in range(run.i1 - run.i0) if words[run.i0 + k] == there[run.j0 + k]
+    ]
+    equal, symbols, replaced = (sum(column) for column in zip(runs, first, last, *gaps, strict=True))
+    return Beside(False, equal, symbols, replaced, sum(place in core for place in kept))
 
 
 def whole_places(words: Words, row: Sequence[Words]) -> Iterator[Place]:

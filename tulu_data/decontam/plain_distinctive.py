@@ -51,6 +51,9 @@ MASKED_MOST = 3
 TRIES = 16
 """So many places are tried for options, and so many tokens more may be said: see `distinctive.py`."""
 
+BELOW = 1 - 1e-6
+"""As in `index.py`."""
+
 Gram = tuple[str, ...]
 
 
@@ -131,6 +134,22 @@ class Eval:
         }
         return found or set(range(len(words)))
 
+    def core(self, words: Words) -> set[int]:
+        """The positions of the tokens of a field that lie in no boilerplate."""
+        inside = {
+            place
+            for start, gram in enumerate(self.grams(words))
+            if self._form(gram) in self.boilerplate
+            for place in range(start, start + len(gram))
+        }
+        return set(range(len(words))) - inside
+
+    def limit(self, words: Words) -> float:
+        """What the score of a field must be above: no more than what all tokens in no boilerplate make."""
+        core, counted = len(self.core(words)), len(self.counted(words))
+        share = core / counted * BELOW
+        return min(self.rule.threshold, share) if core >= self.rule.phrase else self.rule.threshold
+
     def is_boilerplate(self, words: Words) -> bool:
         """Whether a field is nothing but boilerplate."""
         return all(self._form(gram) in self.boilerplate for gram in self.grams(words))
@@ -140,13 +159,18 @@ class Eval:
         return sum(holds(text, words) for text in self.words.values()) > self.rule.boilerplate
 
     def is_weak(self, item: PlainItem) -> bool:
-        """Whether each field says little: a few words, a phrase of others, or nothing but boilerplate."""
-        return all(
-            self.is_boilerplate(words)
-            if len(words) >= self.rule.ngram
-            else len(words) < self.rule.phrase or self.is_phrase(words)
-            for words in self.fields(item).values()
-        )
+        """Whether each field says little: a few words, a phrase of others, or nothing but boilerplate.
+
+        So does the field of an item with options, if another such item has the same.
+        """
+        asked = Counter(text for other in self.items if has_options(other) for text in other.fields)
+        shared = [has_options(item) and asked[text] >= 2 for text in item.fields]
+        return all(shared[slot] or self._says_little(words) for slot, words in self.fields(item).items())
+
+    def _says_little(self, words: Words) -> bool:
+        if len(words) >= self.rule.ngram:
+            return self.is_boilerplate(words)
+        return len(words) < self.rule.phrase or self.is_phrase(words)
 
     def fields(self, item: PlainItem) -> dict[int, Words]:
         """The words of the fields that have any, by number."""
@@ -186,15 +210,17 @@ class Eval:
         scores = {slot: len(covered[slot] & counted[slot]) / len(counted[slot]) for slot in fields}
         score = sum(scores.values()) / len(scores) if scores else 0
         all_boilerplate = all(map(self.is_boilerplate, fields.values()))
-        if score < 1 and (all_boilerplate or score <= self.rule.threshold + EPSILON):
+        limit = sum(map(self.limit, fields.values())) / max(1, len(fields))
+        if score < 1 and (all_boilerplate or score <= limit + EPSILON):
             return None
         beside = [
-            lay_beside(words, hits[slot], [stream.words for stream in row])
+            lay_beside(words, hits[slot], [stream.words for stream in row], self.core(words))
             if scores[slot]
             else Beside(False, 0, 0, 0)
             for slot, words in fields.items()
         ]
-        kind = self.kind(item, beside, sum(len(covered[slot] & counted[slot]) for slot in fields))
+        total = sum(len(covered[slot] & counted[slot]) for slot in fields)
+        kind = self.kind(item, beside, total, below=score <= self.rule.threshold + EPSILON)
         options: list[tuple[int, Place, int]] = []
         if kind == "short" or (kind == "copy" and self.is_weak(item)):
             kind, options = self.second_look(item, kind, row)
@@ -223,8 +249,10 @@ class Eval:
     def _cut(self, item: PlainItem, slot: int) -> list[Token]:
         return self.cuts[item.fields[slot]]
 
-    def kind(self, item: PlainItem, beside: Sequence[Beside], covered: int) -> str:
+    def kind(self, item: PlainItem, beside: Sequence[Beside], covered: int, *, below: bool) -> str:
         """The kind of a finding, or nothing; `covered` counted tokens stand in the row.
+
+        `below` the threshold only what has all tokens that lie in no boilerplate is a finding.
 
         Where more than one fits, it is the first.
         """
@@ -236,6 +264,10 @@ class Eval:
             return "short" if max(sizes) < rule.ngram else "copy"
         if self.is_weak(item):
             return ""
+        core = sum(len(self.core(words)) for words in self.fields(item).values())
+        all_core = not symbols and core >= rule.phrase and sum(b.core for b in beside) >= core
+        if below or all_core:
+            return "partial" if all_core else ""
         if symbols:
             return "changed_numbers" if some and equal + symbols > rule.threshold * size else ""
         if enough and equal > rule.threshold * size and words <= rule.replaced * size:
@@ -257,14 +289,20 @@ class Eval:
             slot: list(whole_places(words, [stream.words for stream in row]))
             for slot, words in self.fields(item).items()
         }
-        if self.is_weak(item) and sum(map(bool, options)) >= 2:
+        if (self.is_weak(item) or kind == "short") and sum(map(bool, options)) >= 2:
             for slot, words in self.fields(item).items():
                 for number in range(len(row)):
                     for at, place in [found for found in places[slot] if found[0] == number][:TRIES]:
                         near = options_behind(options, row[at], place + len(words))
                         if self._enough(item, words, options, near, row[at], place):
                             return "options", [(o, (at, j), len(options[o])) for o, j in sorted(near.items())]
-            return "", []
+            if self.is_weak(item):
+                return "", []
+            bare = all(
+                any({place, place + len(words)} <= row[at].sentences for at, place in places[slot])
+                for slot, words in self.fields(item).items()
+            )
+            return "near_duplicate" if bare else "", []
         if kind == "short":
             edges = [stream.messages if self.is_weak(item) else stream.sentences for stream in row]
             for slot, words in self.fields(item).items():
@@ -291,6 +329,11 @@ class Eval:
         start = max(edge for edge in stream.messages if edge <= place)
         stop = min(edge for edge in stream.messages if edge >= last)
         return stop - start <= 2 * (len(words) + sum(len(options[o]) for o in near)) + TRIES
+
+
+def has_options(item: PlainItem) -> bool:
+    """Whether at least two of an item's options have words."""
+    return sum(bool(tokens(text, characters=True)) for text in item.options) >= 2
 
 
 def options_behind(options: list[Words], stream: Stream, place: int) -> dict[int, int]:

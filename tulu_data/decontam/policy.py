@@ -28,13 +28,28 @@ class Cell:
     """How many rows of the dataset match one of them."""
     review: int
     """How many rows have only findings that a person should look at."""
+    kept: int
+    """How many rows match, and are kept because an action or a decision says so."""
     contaminated: bool
     """Whether more than the rule's share of the items is matched (2 % for tulu3)."""
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        if self.contaminated:
+            return "contaminated"
+        if self.matched:
+            return "matches"
+        return "to review" if self.review else "kept" if self.kept else "no match"
 
     @property
     def percent(self) -> float:
         """Matched items, in percent."""
         return 100 * self.matched / self.items
+
+
+ORDER = ("drop", "review", "keep")
+"""Of a row's findings of one eval the first of these decides."""
 
 
 class Tally:
@@ -47,6 +62,7 @@ class Tally:
         self._items: dict[tuple[str, str], set[str]] = {}
         self._rows: Counter[tuple[str, str]] = Counter()
         self._review: Counter[tuple[str, str]] = Counter()
+        self._kept: Counter[tuple[str, str]] = Counter()
 
     def add(self, matches: pa.Table) -> None:
         """Counts the findings of some rows: those that drop a row, and rows that are only to be reviewed."""
@@ -56,11 +72,11 @@ class Tally:
             pair = (found["dataset"], found["eval"])
             self._items.setdefault(pair, set()).update(found["item_id_distinct"])
             self._rows[pair] += found["row_id_count_distinct"]
-        seen = matches.filter(pc.not_equal(matches["action"], "keep")).group_by(["dataset", "eval", "row_id"])
-        worst = seen.aggregate([("action", "min")])  # "drop" comes before "review"
-        only = worst.filter(pc.equal(worst["action_min"], "review")).group_by(["dataset", "eval"])
-        for found in only.aggregate([([], "count_all")]).to_pylist():
-            self._review[found["dataset"], found["eval"]] += found["count_all"]
+        for action, counts in (("review", self._review), ("keep", self._kept)):
+            seen = matches.group_by(["dataset", "eval", "row_id"]).aggregate([("action", "distinct")])
+            worst = [min(found, key=ORDER.index) for found in seen["action_distinct"].to_pylist()]
+            pairs = zip(seen["dataset"].to_pylist(), seen["eval"].to_pylist(), worst, strict=True)
+            counts.update((dataset, name) for dataset, name, found in pairs if found == action)
 
     def cells(self, datasets: Sequence[str], suite: SuiteItems) -> list[Cell]:
         """Every dataset against every eval, in the order given."""
@@ -79,6 +95,7 @@ class Tally:
                         items,
                         self._rows[pair],
                         self._review[pair],
+                        self._kept[pair],
                         over,
                     )
                 )

@@ -223,11 +223,15 @@ class Distinctive(Rule):
         partial          at least `at_least` counted tokens are covered, and few words were replaced
         near_duplicate   most of it is there, but other words were replaced, or fewer tokens are covered
 
+    A candidate is, too, an item of which all tokens that lie in no boilerplate (`phrase` of them or more)
+    stand in the row unchanged; it is a `partial`.
+
     A question says little by itself if it has fewer than `phrase` tokens, if it is a phrase of other items of
-    its eval, or if it is nothing but boilerplate. It needs its options close behind it (shuffled, with any
-    letters); without options, one shorter than an n-gram must be all that a message says. Numbers with
-    numbers as options must be nearly all that it says. `changed_numbers` and `near_duplicate` need half of
-    `at_least` covered tokens.
+    its eval, if several items with options ask it, or if it is nothing but boilerplate. It needs its options
+    close behind it (shuffled, with any letters); without options, one shorter than an n-gram must be all that
+    a message says. Numbers with numbers as options must be nearly all that it says. Another short question
+    with options, found without them, is a `near_duplicate`. The last two kinds need half of `at_least`
+    covered tokens, else.
 
     >>> from tulu_data.decontam.matchers import tried
     >>> ours = PRESETS["tulu-data"]

@@ -243,7 +243,8 @@ def _certify(run: Scan, scanned: Sequence[Scanned], plants: int) -> Certificate:
         })
         for done in scanned
     ]  # fmt: skip
-    return certify(run.suite, measured, datasets, run.roles)
+    decided = run.decisions.certified() if run.decisions else None
+    return certify(run.suite, measured, datasets, run.roles, decisions=decided)
 
 
 def _report(
@@ -334,9 +335,10 @@ def _summary(run: Scan, scanned: Sequence[Scanned], table: Sequence[Cell], out: 
                 "items": cell.items,
                 "matched": cell.matched,
                 "percent": round(cell.percent, 2),
-                "verdict": "contaminated" if cell.contaminated else "matches" if cell.matched else "no match",
+                "verdict": cell.verdict,
                 "rows_flagged": cell.rows,
                 "rows_to_review": cell.review,
+                "rows_kept": cell.kept,
             }
             for cell in table
         ],

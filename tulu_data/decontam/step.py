@@ -175,9 +175,11 @@ class Decontaminate(_OfSuite):
         table = cells(matches, scanned["source"].to_pylist(), items)
         gone = {cell.dataset for cell in table if cell.contaminated and cell.role == "unseen"}
         roles = None if self.roles == "all" else self.roles
+        decided = self._decided()
         certificate = certificate_of(
             items, roles, context, matches=GatherMatches.name, plants=self.plants,
             dropped=gone if self.on_unseen == "drop" else (),
+            decisions=decided.certified() if decided else None,
         )  # fmt: skip
         if context.folder is not None:
             context.folder.mkdir(exist_ok=True)

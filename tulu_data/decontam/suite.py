@@ -68,6 +68,11 @@ class Eval(SourceSpec):
     first: int | None = Field(default=None, ge=1)
     """Only so many items of each config (or file) are taken, from its beginning."""
 
+    @field_validator("options", mode="before")
+    @classmethod
+    def _listed(cls, options: Any) -> Any:
+        return [options] if isinstance(options, str) else options
+
     @field_validator("fields", mode="before")
     @classmethod
     def _named(cls, fields: Any) -> Any:

@@ -290,22 +290,26 @@ def _end_change(ours, i0, i1, theirs, low, high, step):
 
 @njit(nogil=True, cache=True)
 def _measure(chain, text, ours, start, size, theirs):
-    """How many tokens of a chain are equal, and what was changed: (equal, symbols, words)."""
+    """How many tokens of a chain are equal, and what was changed: (equal, symbols, words, core).
+
+    `core` counts the equal tokens that lie in no boilerplate.
+    """
     low, high = theirs.offsets[text], theirs.offsets[text + 1]
-    equal = symbols = words = 0
+    equal = symbols = words = core = 0
     for k in range(chain.shape[0]):
         i0, i1, j0 = chain[k, 0], chain[k, 1], chain[k, 2]
         for step in range(i1 - i0):
             same = ours.hashes[start + i0 + step] == theirs.hashes[j0 + step]
             equal += same
             symbols += not same
+            core += same and ours.core[start + i0 + step] > 0
         if k:
             more = _change(ours, start + chain[k - 1, 1], start + i0, theirs, chain[k - 1, 3], j0)
             symbols += more[0]
             words += more[1]
     first = _end_change(ours, start, start + chain[0, 0], theirs, low, chain[0, 2], -1)
     last = _end_change(ours, start + chain[-1, 1], start + size, theirs, chain[-1, 3], high, 1)
-    return equal + first[0] + last[0], symbols + first[1] + last[1], words + first[2] + last[2]
+    return equal + first[0] + last[0], symbols + first[1] + last[1], words + first[2] + last[2], core
 
 
 @njit(nogil=True, cache=True)
@@ -326,11 +330,11 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
         memory: as of `judge`; its marks and numbers of grams are used.
 
     Returns:
-        int64 [slots, 6]: whether the whole field stands there; how many tokens are equal; how many places
+        int64 [slots, 7]: whether the whole field stands there; how many tokens are equal; how many places
         have other symbols; how many words are replaced; the text of `theirs` and the token where it was found
-        (-1 where it was not).
+        (-1 where it was not); how many of the equal tokens lie in no boilerplate.
     """
-    out = np.zeros((slot_scores.size, 6), np.int64)
+    out = np.zeros((slot_scores.size, 7), np.int64)
     mark, number_of, clock = memory[6], memory[7], memory[8]
     runs = np.empty((64, 5), np.int32)
     for f in range(pairs.shape[0]):
@@ -347,6 +351,7 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
                 text, place = _whole(hits, begin, stop, fields.grams[g0], ours, start, size, theirs, text_of)
                 if text >= 0:
                     out[slot, 0], out[slot, 1], out[slot, 4], out[slot, 5] = 1, size, text, place
+                    out[slot, 6] = ours.core[start : start + size].sum()
                     continue
             clock[0] += 1
             places, offsets = _by_gram(fields.grams[g0:g1], mark, number_of, clock[0])
@@ -355,6 +360,7 @@ def compare(pairs, slot_offsets, slot_scores, begins, stops, hits, fields, ours,
             )
             if count:
                 chain, text = _chain(runs, count, size)
-                out[slot, 1], out[slot, 2], out[slot, 3] = _measure(chain, text, ours, start, size, theirs)
+                laid = _measure(chain, text, ours, start, size, theirs)
+                out[slot, 1], out[slot, 2], out[slot, 3], out[slot, 6] = laid
                 out[slot, 4], out[slot, 5] = text, chain[0, 2]
     return out

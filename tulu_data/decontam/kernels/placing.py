@@ -14,6 +14,7 @@ class Words(NamedTuple):
     offsets: np.ndarray  # int64 [texts + 1]
     hashes: np.ndarray  # uint64 [tokens]
     numbers: np.ndarray  # uint8 [tokens]: begins with a digit
+    core: np.ndarray  # uint8 [tokens]: lies in no boilerplate
     symbols: np.ndarray  # uint8 [tokens]: a number, a number word or a single letter
     places: np.ndarray  # int64 [tokens]: where it begins in `text`
     ends: np.ndarray  # int64 [tokens]

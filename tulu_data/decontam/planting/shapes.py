@@ -264,7 +264,9 @@ def rule_words(rule: Rule, text: str) -> list[str]:
 def needs_of(suite: SuiteItems, item: int) -> str:
     """What an item needs besides being there, as `Shape.needs` has it."""
     matcher = suite.matcher
-    return matcher.caution(item) if isinstance(matcher, DistinctiveMatcher) else ""
+    if not isinstance(matcher, DistinctiveMatcher):
+        return ""
+    return "alone" if matcher.hides(item) else matcher.caution(item)
 
 
 def _key(seed: int, *names: str) -> bytes:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tulu_data.decontam.certificate import DecisionsTold
 from tulu_data.decontam.evidence import FINDING
 from tulu_data.errors import UsageError, nearest
 
@@ -49,7 +50,7 @@ class Decisions:
         self.file, self.run = file, run
         self.words = dict(words)
         names = [pa.array(column, pa.string()) for column in zip(*self.words, strict=True)]
-        self._rows = pc.unique(names[0]) if names else pa.array([], pa.string())
+        self._rows = pc.unique(_content(names[0])) if names else pa.array([], pa.string())
         self._keys = _keys(*names) if names else self._rows
         self._actions = pa.array(self.words.values(), pa.string())
         self._used: npt.NDArray[np.bool_] = np.zeros(len(self.words), np.bool_)
@@ -57,6 +58,11 @@ class Decisions:
 
     def __len__(self) -> int:
         return len(self.words)
+
+    def certified(self) -> DecisionsTold:
+        """What a certificate tells of them."""
+        words = list(self.words.values())
+        return DecisionsTold(sha256=self.content(), drop=words.count("drop"), keep=words.count("keep"))
 
     def content(self) -> str:
         """A hash of what is decided, in whichever order, for fingerprints."""
@@ -70,7 +76,7 @@ class Decisions:
             row_ids: our ids of the rows.
             findings: for each row the list of its findings (`list<FINDING>`); null lists stay null.
         """
-        if not pc.any(pc.is_in(row_ids, self._rows)).as_py():
+        if not pc.any(pc.is_in(_content(row_ids), self._rows)).as_py():
             return findings
         flat = findings.flatten()
         owners = row_ids.take(pc.list_parent_indices(findings))
@@ -121,8 +127,17 @@ class Decisions:
         }
 
 
+_CONTENT = r"^.*/([0-9a-f]{32}/[0-9]+)$"
+"""The part of a row's id that tells its content: a decision holds under whatever name its dataset goes."""
+
+
+def _content(row_ids: pa.Array) -> pa.Array:
+    return pc.replace_substring_regex(row_ids, _CONTENT, r"\1")
+
+
 def _keys(row_ids: pa.Array, evals: pa.Array, item_ids: pa.Array) -> pa.Array:
     """One text for each place. The length tells where the row's id ends, and names of evals hold no NUL."""
+    row_ids = _content(row_ids)
     lengths = pc.cast(pc.binary_length(row_ids), pa.string())
     return pc.binary_join_element_wise(lengths, row_ids, evals, item_ids, "\0")
 
