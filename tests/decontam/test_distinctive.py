@@ -8,15 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from tulu_data.decontam.evidence import findings_of
 from tulu_data.decontam.items import SuiteItems, read_items
-from tulu_data.decontam.matchers import tried
+from tulu_data.decontam.match import Column
+from tulu_data.decontam.matchers import matcher_of, tried
 from tulu_data.decontam.rules import PRESETS
 from tulu_data.decontam.suite import load_suite
 from tulu_data.record import MESSAGES
+from tulu_data.text.hashing import Texts
 from tulu_data.text.tokens import tokens
 from tulu_data.workspace import Workspace
 
@@ -67,7 +70,29 @@ def words(text: str, first: float, last: float) -> str:
 def test_a_template_that_an_eval_repeats_is_no_match_and_a_copied_item_is() -> None:
     assert kind(WELL, f"{TEMPLATE}What is the capital of the smallest canton?", others=OTHERS) == "no match"
     assert kind(WELL, f"Here is one. {WELL}", others=OTHERS) == "copy"
-    assert kind(WELL, WELL.removeprefix(TEMPLATE), others=OTHERS) == "no match"  # 15 tokens are a phrase
+    assert kind(WELL, WELL.removeprefix(TEMPLATE), others=OTHERS) == "partial"  # all that is its own
+    assert kind(WELL, words(WELL.removeprefix(TEMPLATE), 0, 0.6), others=OTHERS) == "no match"  # a phrase
+
+
+def test_a_question_that_several_items_ask_needs_its_options() -> None:
+    asked = "Which of these statements about the treaty that ended the long war of the two crowns is correct?"
+    options = ["It was signed by the sea.", "It named three heirs.", "It was kept in secret."]
+    others = ["It was broken within a year.", "It had no seal.", "It was read aloud twice."]
+    items = [[asked], [asked]]
+    matcher = matcher_of(RULE, items, [options, others], np.zeros(2, np.int32))
+
+    def found_in(text: str) -> list[int]:
+        column = Column(Texts.of(pa.array([text])), np.zeros(1, np.int32), np.ones(1, np.uint8))
+        return matcher.find([column]).items.tolist()  # type: ignore[no-any-return]
+
+    assert found_in(f"{asked}\n(1) {options[2]}\n(2) {options[0]}\n(3) {options[1]}") == [0]
+    assert found_in(asked) == []
+
+
+def test_a_short_question_without_its_options_is_for_review() -> None:
+    asked, options = "Who crossed the river first?", ["Ann", "Bob", "Eve"]
+    assert kind(asked, asked, options=options) == "near_duplicate"
+    assert kind(asked, f"{asked} a) Eve b) Ann c) Bob. Say why.", options=options) == "options"
     assert tried(PRESETS["tulu3"], WELL, f"{TEMPLATE}What did the gardener hide?").startswith("partial")
 
 
