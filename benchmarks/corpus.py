@@ -31,7 +31,7 @@ def build(shared: Path, out: Path, megabytes: int = 300) -> Path:
     if out.is_file():
         return out
     out.parent.mkdir(parents=True, exist_ok=True)
-    base = pa.concat_tables(_sources(shared)).combine_chunks()
+    base = pa.concat_tables(sources(shared)).combine_chunks()
     aside = out.with_suffix(".tmp")
     with pq.ParquetWriter(aside, SCHEMA, compression="zstd") as writer:
         written = 0
@@ -54,7 +54,7 @@ def text_bytes(table: pa.Table) -> int:
     return int(pc.sum(pc.binary_length(texts)).as_py() or 0)
 
 
-def _sources(shared: Path) -> Iterator[pa.Table]:
+def sources(shared: Path) -> Iterator[pa.Table]:
     """Every conversation of the training sets, file by file in the order of their paths."""
     for path in sorted((shared / "train").rglob("*")):
         if path.is_dir() or path.suffix == ".md":

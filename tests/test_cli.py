@@ -22,7 +22,7 @@ from tulu_data import cli
 from tulu_data.errors import Problem, RecipeError, SourceError, UsageError
 
 HEAVY = ("polars", "datasets", "numba", "numpy", "pyarrow", "duckdb", "pydantic", "nltk", "rich", "yaml")
-VERBS = ("decontaminate", "dedup", "build-mixture", "check", "index", "init", "demo", "operators")
+VERBS = ("decontaminate", "dedup", "index", "build-mixture", "check", "operators", "init", "demo")
 
 
 def test_these_are_the_verbs() -> None:

@@ -19,7 +19,7 @@ FLOORS = [
     {"engine", "sources", "verifiers", "llm"},
     {"decontam", "dedup", "filters", "synth", "preference"},
     {"mixtures"},
-    {"cli", "cli_tables", "demo", "init", "__main__"},
+    {"cli", "cli_tables", "verbs", "demo", "init", "notebook", "__main__"},
 ]
 """From the ground up. A module may import its own floor and those below; but see APART."""
 APART = FLOORS[3]

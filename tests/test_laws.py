@@ -28,7 +28,7 @@ from tulu_data.op import Context, Fold, Op, Registry, Step, conform, verdicts
 from tulu_data.record import KINDS, VERDICT, Kind, working_schema
 
 STEPS = [Registry().find(name) for name in Registry().names()]
-EVERY = [pytest.param(step, kind, id=f"{step.name}-{kind}") for step in STEPS for kind in KINDS]
+EVERY = [pytest.param(step, kind, id=f"{step.name}-{kind}") for step in STEPS for kind in step.kinds]
 lawful = settings(
     max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from tulu_data.dedup.run import deduplicate
     from tulu_data.mixtures.build import build
     from tulu_data.mixtures.check import check
+    from tulu_data.mixtures.sql import sql
     from tulu_data.mixtures.views import connect
 
 __version__ = "0.1.0"
-__all__ = ["build", "check", "connect", "decontaminate", "deduplicate"]
+__all__ = ["build", "check", "connect", "decontaminate", "deduplicate", "sql"]
 
 _HOME = {
     "build": "tulu_data.mixtures.build",
@@ -25,6 +26,7 @@ _HOME = {
     "connect": "tulu_data.mixtures.views",
     "decontaminate": "tulu_data.decontam.run",
     "deduplicate": "tulu_data.dedup.run",
+    "sql": "tulu_data.mixtures.sql",
 }
 
 

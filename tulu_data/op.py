@@ -31,7 +31,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tulu_data.document import Document
 from tulu_data.errors import Problem, RecipeError, TuluDataError, UsageError, Where, nearest, unknown
-from tulu_data.record import VERDICT, Kind
+from tulu_data.record import KINDS, VERDICT, Kind
 from tulu_data.workspace import Workspace
 
 VERDICT_FIELD = pa.field(VERDICT, pa.string())
@@ -76,6 +76,8 @@ class Step(BaseModel):
     """The word that recipes use; permanent."""
     version: ClassVar[int] = 1
     """Raised when the same input gives another output."""
+    kinds: ClassVar[tuple[Kind, ...]] = KINDS
+    """The kinds of rows that it is for."""
 
     @abstractmethod
     def plan(self) -> Sequence[Op | Fold]:
@@ -219,6 +221,7 @@ def verdicts(batch: pa.Table, rejected: pa.Array | pa.ChunkedArray, reason: str 
 # -- the registry -------------------------------------------------------------------------------------------
 
 BUILTIN: dict[str, str] = {
+    "also_in": "tulu_data.filters.also_in:AlsoIn",
     "decontaminate": "tulu_data.decontam.step:Decontaminate",
     "exact_dedup": "tulu_data.dedup.exact:ExactDedup",
     "keyword_filter": "tulu_data.filters.keyword_filter:KeywordFilter",
@@ -226,6 +229,7 @@ BUILTIN: dict[str, str] = {
     "licenses": "tulu_data.filters.licenses:Licenses",
     "minhash": "tulu_data.dedup.minhash:MinHash",
     "valid_conversation": "tulu_data.filters.valid_conversation:ValidConversation",
+    "where": "tulu_data.filters.where:Where",
 }
 """Every operator of ours, by the word that recipes use: `module:class`, imported when it is used."""
 

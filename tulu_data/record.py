@@ -26,6 +26,21 @@ ROLES = ("system", "user", "assistant", "tool")
 MESSAGE = pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])
 MESSAGES = pa.list_(pa.field("item", MESSAGE))
 
+RATING = pa.struct(
+    [pa.field("aspect", pa.string()), pa.field("rating", pa.float64()), pa.field("note", pa.string())]
+)
+"""What one judge says of one aspect. The rating is null where it is no number; `note` has then what was said
+instead, such as `N/A`."""
+COMPLETION = pa.struct(
+    [
+        pa.field("messages", MESSAGES),
+        pa.field("model", pa.string()),
+        pa.field("ratings", pa.list_(pa.field("item", RATING))),
+    ]
+)
+"""One of several answers to a prompt: the whole conversation, who answered, and what judges said."""
+COMPLETIONS = pa.list_(pa.field("item", COMPLETION))
+
 _CONTENT: dict[Kind, list[tuple[str, pa.DataType]]] = {
     "sft": [("messages", MESSAGES), ("tools", pa.string())],
     "prompts": [("messages", MESSAGES), ("tools", pa.string())],
@@ -50,13 +65,20 @@ _CONTENT: dict[Kind, list[tuple[str, pa.DataType]]] = {
 CONTENT: dict[Kind, pa.Schema] = {kind: pa.schema(columns) for kind, columns in _CONTENT.items()}
 """The columns of each kind that hold its content; adapters produce these."""
 
+_BESIDE: dict[Kind, list[tuple[str, pa.DataType]]] = {"preference": [("completions", COMPLETIONS)]}
+"""Columns that go with the content to `lineage.parquet`, not to `data/`: all the answers that a pair was
+chosen from, so that none is ever lost."""
+
 IDENTITY: dict[Kind, tuple[str, ...]] = {
     "sft": ("messages", "tools"),
     "prompts": ("messages", "tools"),
     "preference": ("prompt", "chosen", "rejected"),
     "rlvr": ("messages", "ground_truth", "dataset", "constraint_type", "constraint"),
 }
-"""The columns that a row's content hash covers: other ratings and model names make no new row."""
+"""The columns that a row's content hash covers: other ratings and model names make no new row.
+
+Where a row has completions, it covers their messages too.
+"""
 
 OUTPUT: dict[Kind, pa.Schema] = {
     kind: pa.schema([("id", pa.string()), *columns, ("source", pa.string())])
@@ -79,13 +101,18 @@ VERDICT = "verdict"
 
 
 def adapted_schema(kind: Kind) -> pa.Schema:
-    """What an adapter returns for `kind`: the content columns and the lineage columns."""
-    return pa.schema([*CONTENT[kind], *LINEAGE])
+    """What an adapter returns for `kind`: the content columns, those beside them, and the lineage columns."""
+    return pa.schema([*CONTENT[kind], *beside(kind), *LINEAGE])
+
+
+def beside(kind: Kind) -> pa.Schema:
+    """The columns that go with the content of `kind`, and are stored with its lineage."""
+    return pa.schema(_BESIDE.get(kind, []))
 
 
 def working_schema(kind: Kind) -> pa.Schema:
-    """What operators see: the output columns, the lineage columns and the verdict."""
-    return pa.schema([*OUTPUT[kind], *LINEAGE, pa.field(VERDICT, pa.string())])
+    """What operators see: the output columns, those beside them, the lineage columns and the verdict."""
+    return pa.schema([*OUTPUT[kind], *beside(kind), *LINEAGE, pa.field(VERDICT, pa.string())])
 
 
 def conversation_columns(kind: Kind) -> tuple[str, ...]:
@@ -129,8 +156,32 @@ def _or_dash(value: object) -> object:
 
 
 def content_hashes(table: pa.Table, kind: Kind) -> pa.Array:
-    """The 128-bit BLAKE2b hash of every row's `canonical_text`, as `fixed_size_binary(16)`."""
-    return row_hashes(table, IDENTITY[kind])
+    """The 128-bit BLAKE2b hash of every row's `canonical_text`, as `fixed_size_binary(16)`.
+
+    A row that has completions is hashed with all their messages, a null message behind each completion.
+    """
+    columns = IDENTITY[kind]
+    if "completions" not in beside(kind).names or "completions" not in table.column_names:
+        return row_hashes(table, columns)
+    held = _one_chunk(table["completions"])
+    if held.null_count == len(held):
+        return row_hashes(table, columns)
+    whole = table.select(columns).append_column("completions", all_messages(held))
+    plain, told = row_hashes(table, columns), row_hashes(whole, whole.column_names)
+    return pc.if_else(pc.is_null(held), plain, told)
+
+
+def all_messages(completions: pa.Array) -> pa.Array:
+    """The messages of each row's completions, one behind the other, a null message behind each completion."""
+    counts = pc.fill_null(pc.list_value_length(completions), 0).to_numpy(zero_copy_only=False)
+    firsts = np.concatenate([[0], np.cumsum(counts)])
+    messages = pc.struct_field(completions.flatten(), "messages")
+    sizes = pc.fill_null(pc.list_value_length(messages), 0).to_numpy(zero_copy_only=False)
+    ends = np.concatenate([[0], np.cumsum(sizes + 1)])
+    places = np.arange(ends[-1]) - np.repeat(np.arange(len(sizes)), sizes + 1)
+    indices = pa.array(places, pa.int64(), mask=np.isin(np.arange(ends[-1]), ends[1:] - 1))
+    turns = messages.flatten().take(indices)
+    return pa.ListArray.from_arrays(pa.array(ends[firsts], pa.int32()), turns).cast(MESSAGES)
 
 
 def row_hashes(table: pa.Table, columns: Sequence[str]) -> pa.Array:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -130,22 +130,34 @@ def beside(left: Side, right: Side, *, file: IO[str] | None = None) -> None:
     _print(console, grid)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, file: IO[str] | None = None) -> None:
-    """Prints a table: numbers to the right, text as it is; cuts no cell unless on a terminal."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    text: Callable[[object], str] | None = None,
+    file: IO[str] | None = None,
+) -> None:
+    """Prints a table: numbers to the right, text as it is; cuts no cell unless on a terminal.
+
+    `text` says how a cell is printed, with nothing in it that acts on a terminal; `cell_text` unless given.
+    """
     from rich import box
     from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
+    printed = text or cell_text
     console = _console(file)
     grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         cells = [row[number] for row in rows]
         right = bool(rows) and all(cell is None or isinstance(cell, int | float) for cell in cells)
-        whole = all(len(cell_text(cell)) <= WORD for cell in cells)
-        grid.add_column(Text(column), justify="right" if right else "left", overflow="fold", no_wrap=whole)
+        whole = all(len(printed(cell)) <= WORD for cell in cells)
+        grid.add_column(
+            Text(visible(column)), justify="right" if right else "left", overflow="fold", no_wrap=whole
+        )
     for row in rows:
-        grid.add_row(*(Text(cell_text(cell)) for cell in row))
+        grid.add_row(*(Text(printed(cell)) for cell in row))
     if not console.is_terminal:
         console.width = max(Measurement.get(console, console.options.update(width=10_000), grid).maximum, 1)
     _print(console, grid)
@@ -168,6 +180,27 @@ def cell_text(value: object) -> str:
             return f"{value:,.1f}"
         case _:
             return visible(str(value))
+
+
+def turn_lines(messages: Sequence[Mapping[str, Any] | None], *, longest: int | None = None) -> list[str]:
+    r"""A conversation as text, a line per turn; `longest` is of a turn's text, in characters.
+
+    >>> turn_lines([{"role": "user", "content": "Two\nlines?"}, {"role": "assistant", "content": "Yes."}])
+    ['user: Two⏎lines?', 'assistant: Yes.']
+    """
+    turns = [(m.get("role"), m.get("content")) if m else (None, None) for m in messages]
+    return [f"{visible(str(role))}: {shortened(str(content), longest)}" for role, content in turns]
+
+
+def shortened(text: str, longest: int | None) -> str:
+    """`text` made visible, and cut after `longest` characters with a mark that says how many more there are.
+
+    >>> shortened("one two three", 7), shortened("one", 7), shortened("one", None)
+    ('one two … (+6)', 'one', 'one')
+    """
+    if longest is None or len(text) <= longest:
+        return visible(text)
+    return f"{visible(text[:longest])} … (+{len(text) - longest:,})"
 
 
 def _console(file: IO[str] | None) -> Console:

@@ -168,3 +168,10 @@ def test_text_of_another_arrow_layout_is_read_alike() -> None:
     assert op.apply(table.slice(1), state)["verdict"].to_pylist() == ["keyword_filter:OpenAI", None]
     chunked = pa.concat_tables([table.slice(0, 1), table.slice(1)])
     assert op.apply(chunked, state)["verdict"].to_pylist() == [None, "keyword_filter:OpenAI", None]
+
+
+def test_only_the_rows_of_named_sources_are_looked_at() -> None:
+    op = KeywordFilter(words=("Alpaca",), sources=("chat",))
+    rows = [one_of("sft", "assistant: I am Alpaca.")]
+    found = [op.apply(table_of("sft", rows, name), op.setup(Context()))["verdict"] for name in ("chat", "x")]
+    assert [verdict.to_pylist() for verdict in found] == [["keyword_filter:Alpaca"], [None]]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from tests.mixtures.places import Place, sft_rows
@@ -82,6 +83,17 @@ def test_two_queries_follow_each_other(mini: Place) -> None:
     connection = connect(str(mini.store))
     assert connection.execute("SELECT count(*) FROM mini").fetchone() is not None
     assert len(connection.cursor().execute("SELECT source FROM mini").fetchall()) > 1
+
+
+def test_rows_that_are_held_out_have_a_view_of_their_own(mini: Place) -> None:
+    built = mini.build()
+    train = next((built.path / "data").glob("*.parquet"))
+    (built.path / "test").mkdir()
+    pq.write_table(pq.read_table(train).slice(0, 3), built.path / "test" / "test-00000-of-00001.parquet")
+    connection = connect(mini.store)
+    assert {"mini_test", "mini@v1_test"} <= set(views(connection))
+    assert query(connection, "SELECT count(*) FROM mini_test") == [(3,)]
+    assert query(connection, "SELECT count(*) FROM mini") == [(built.rows,)]
 
 
 def test_no_store_is_one_message(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ class KeywordFilter(Op):
     whole_words: bool | None = Field(
         default=None, description="Only whole words; else as the list says, else true."
     )
+    sources: tuple[str, ...] = Field(
+        default=(), description="The sources whose rows are looked at; all of them, unless given."
+    )
 
     @field_validator("list")
     @classmethod
@@ -83,8 +86,8 @@ class KeywordFilter(Op):
         return repr(LISTS[self.list]) if self.list else ""
 
     def reads(self, kind: Kind) -> tuple[str, ...]:
-        """The conversations."""
-        return conversation_columns(kind)
+        """The conversations, and the source where only some are looked at."""
+        return (*conversation_columns(kind), *(("source",) if self.sources else ()))
 
     def setup(self, context: Context) -> _State:
         """The words as one pattern, longest first, so that GPT-3.5 is not reported as GPT-3."""
@@ -100,9 +103,10 @@ class KeywordFilter(Op):
 
     def apply(self, batch: pa.Table, state: _State) -> pa.Table:
         """The batch with a verdict on every row that contains a word."""
+        looked_at = pc.is_in(batch["source"], pa.array(self.sources, pa.string())) if self.sources else True
         for column in state.columns:
             reasons = self._reasons(batch[column], state)
-            batch = verdicts(batch, pc.is_valid(reasons), reasons)
+            batch = verdicts(batch, pc.and_(pc.is_valid(reasons), looked_at), reasons)
         return batch
 
     def _reasons(self, column: pa.ChunkedArray, state: _State) -> pa.Array:

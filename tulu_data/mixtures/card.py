@@ -1,12 +1,22 @@
-"""The dataset card of a version, written from its manifest alone: `load_dataset(path)` and people read it."""
+"""The dataset card of a version: its numbers are those of the build, in the text as in the YAML before it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
+
+from tulu_data.mixtures.croissant import croissant
+from tulu_data.mixtures.facts import Facts, facts_of
+
+CARD, CROISSANT = "README.md", "croissant.json"
+
+HERE = "PATH_OF_THIS_FOLDER"
+"""Where a version lies is not written into it: it may be moved."""
 
 UNKNOWN = "not stated"
 
@@ -16,80 +26,178 @@ TRL_COLUMNS = ["chosen", "rejected", "source"]
 _LICENSES = {
     "apache-2.0",
     "mit",
+    "cc-by-3.0",
     "cc-by-4.0",
+    "cc-by-sa-3.0",
     "cc-by-sa-4.0",
     "cc-by-nc-4.0",
     "cc-by-nc-sa-4.0",
+    "cc-by-nc-nd-4.0",
     "cc0-1.0",
     "odc-by",
+    "odbl",
     "bsd-3-clause",
+    "cdla-permissive-2.0",
+    "gpl-3.0",
 }
 """Those of the identifiers that the Hub knows which instruction data come under."""
 
+_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
+_SIZES += ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
+"""The Hub's own classes of size, each with the number of rows that is too many for it."""
 
-def card(manifest: Mapping[str, Any]) -> str:
-    """The card as Markdown with YAML front matter."""
+
+def describe(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes the card and the Croissant file of the version in `folder`."""
+    facts = facts_of(folder, manifest)
+    (folder / CARD).write_text(card(facts), encoding="utf-8")
+    (folder / CROISSANT).write_text(croissant(facts, folder), encoding="utf-8")
+
+
+def card(facts: Facts, at: str = HERE) -> str:
+    """The card as Markdown with YAML front matter, for a version that lies `at` a path or ORG/NAME."""
     parts = [
-        f"---\n{yaml.safe_dump(_front_matter(manifest), sort_keys=False, allow_unicode=True)}---",
-        f"# {manifest['mixture']} {manifest['version']}",
-        _introduction(manifest),
+        f"---\n{_yaml(front_matter(facts))}---",
+        f"# {facts.name}",
+        *_introduction(facts),
         "## How to load it",
-        _how_to_load(manifest),
+        *_how_to_load(facts, at),
         "## Sources",
-        _sources(manifest),
+        _sources(facts),
+        "## Licences",
+        _licenses(facts),
         "## Steps",
-        _steps(manifest),
-        *_certified(manifest),
+        _steps(facts.manifest),
+        *_certified(facts.manifest),
+        "## Recipe",
+        _recipe(facts.manifest),
         "## Files",
         _FILES,
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    files = [{"split": "train", "path": "data/*.parquet"}]
-    configs: list[dict[str, Any]] = [{"config_name": "default", "data_files": files, "default": True}]
-    if manifest["kind"] == "preference":
-        configs.append({"config_name": "trl", "data_files": [dict(files[0])], "columns": TRL_COLUMNS})
-    return {"license": _license(manifest), "configs": configs, "tags": ["tulu-data", manifest["kind"]]}
+def _yaml(data: Any) -> str:
+    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
 
 
-def _license(manifest: Mapping[str, Any]) -> str:
-    """One identifier where every source has the same, and the Hub knows it."""
-    named = {(source["license"] or "").lower() for source in manifest["sources"] if source["rows"]["kept"]}
+# -- for programs --------------------------------------------------------------------------------------------
+
+
+def front_matter(facts: Facts) -> dict[str, Any]:
+    """What the Hub and `datasets` read: among it how many rows each split has, which the loader verifies."""
+    kind = facts.manifest["kind"]
+    rows = [{"name": split.name, "num_examples": split.rows} for split in facts.splits]
+    configs = _configs(facts)
+    return {
+        "pretty_name": facts.name,
+        "license": _license(facts),
+        "size_categories": [size(facts.rows)],
+        "task_categories": ["text-generation"],
+        "tags": ["tulu-data", kind, *(["synthetic-sample"] if facts.synthetic else [])],
+        "configs": configs,
+        "dataset_info": [{"config_name": c["config_name"], "splits": [dict(r) for r in rows]} for c in configs],
+    }
+
+
+def _configs(facts: Facts) -> list[dict[str, Any]]:
+    def files() -> list[dict[str, str]]:  # a list of its own each time, so that YAML writes no references
+        return [{"split": split.name, "path": split.pattern} for split in facts.splits]
+
+    configs: list[dict[str, Any]] = [{"config_name": "default", "data_files": files(), "default": True}]
+    if facts.manifest["kind"] == "preference":
+        configs.append({"config_name": "trl", "data_files": files(), "columns": TRL_COLUMNS})
+    return configs
+
+
+def _license(facts: Facts) -> str:
+    """One identifier where every row has the same, and the Hub knows it."""
+    named = {(name or "").lower() for name in facts.all_licenses()}
     return named.pop() if len(named) == 1 and named <= _LICENSES else "other"
 
 
-def _introduction(manifest: Mapping[str, Any]) -> str:
-    rows, sources = manifest["rows"], len(manifest["sources"])
-    text = (
-        f"{rows:,} {manifest['kind']} rows from {sources} source{'s' * (sources != 1)}, built by tulu-data."
+def size(rows: int) -> str:
+    """The Hub's class of size.
+
+    >>> size(939_344)
+    '100K<n<1M'
+    """
+    return next((name for too_many, name in _SIZES if rows < too_many), "n>1B")
+
+
+# -- for people ----------------------------------------------------------------------------------------------
+
+
+def _introduction(facts: Facts) -> Iterator[str]:
+    manifest, sources = facts.manifest, len(facts.manifest["sources"])
+    yield (
+        f"{facts.rows:,} {manifest['kind']} rows from {sources} source{'s' * (sources != 1)}, "
+        f"built by tulu-data. Logical hash of the rows: `{manifest['logical_hash']}`."
     )
+    if facts.synthetic:
+        yield (
+            "**A synthetic sample**: rows of this version were made up, to try its recipe without the data that"
+            " the recipe names. It is not that data: train nothing on it, and cite none of its numbers."
+        )
     if manifest["preview"]:
-        text += f"\n\n**A preview**: only the first {manifest['limit']:,} rows of each source were read."
-    return f"{text} Logical hash of the rows: `{manifest['logical_hash']}`."
+        yield f"**A preview**: only the first {manifest['limit']:,} rows of each source were read."
+    rows = [(split.name, f"{split.rows:,}", f"{split.bytes:,}") for split in facts.splits]
+    yield _table(("split", "rows", "bytes of Parquet"), rows, 1)
 
 
-def _how_to_load(manifest: Mapping[str, Any]) -> str:
-    code = 'from datasets import load_dataset\n\nrows = load_dataset("PATH_OF_THIS_FOLDER", split="train")'
-    if manifest["kind"] == "preference":
-        code += "\n# only the columns that TRL takes"
-        code += '\npairs = load_dataset("PATH_OF_THIS_FOLDER", "trl", split="train")'
-    return f"```python\n{code}\n```"
+def _how_to_load(facts: Facts, at: str) -> Iterator[str]:
+    kind = facts.manifest["kind"]
+    loaded = f'from datasets import load_dataset\n\nrows = load_dataset("{at}", split="train")'
+    if any(split.name == "test" for split in facts.splits):
+        loaded += f'\nheld_out = load_dataset("{at}", split="test")'
+    yield f"```python\n{loaded}\n```"
+    yield f"For TRL: {_TRL[kind]}\n\n```python\n{_TRL_CODE[kind].format(at=at)}\n```"
+    if kind == "prompts":
+        return
+    local = at == HERE
+    first = next((f"{at}/{file}" for split in facts.splits for file in split.files), at) if local else at
+    more = ", and so on for every file of `data/`" if local and len(facts.splits[0].files) > 1 else ""
+    yield (
+        f"For open-instruct, whose transforms read {_OPEN_INSTRUCT[kind]}: "
+        f"`--dataset_mixer_list {first} 1.0 --dataset_mixer_list_splits train`{more}. "
+        "`1.0`, with the point, is all of it; `1` would be one row."
+    )
 
 
-def _sources(manifest: Mapping[str, Any]) -> str:
+_TRL = {
+    "sft": "`SFTTrainer` reads `messages`, and `tools` where there are some.",
+    "preference": "the config `trl` has the columns that `DPOTrainer` and `RewardTrainer` take. They find the "
+    "prompt in `chosen` and `rejected`, and refuse a text `prompt` beside them.",
+    "rlvr": "`GRPOTrainer` wants the conversation as `prompt`; the other columns reach the reward functions as "
+    "lists, under their names.",
+    "prompts": "the trainers that generate want the conversation as `prompt`.",
+}
+_RENAMED = 'prompts = load_dataset("{at}", split="train").rename_column("messages", "prompt")'
+_TRL_CODE = {
+    "sft": 'trainer = SFTTrainer(model, train_dataset=load_dataset("{at}", split="train"))',
+    "preference": 'trainer = DPOTrainer(model, train_dataset=load_dataset("{at}", "trl", split="train"))',
+    "rlvr": f"{_RENAMED}\ntrainer = GRPOTrainer(model, reward_funcs=reward, train_dataset=prompts)",
+    "prompts": _RENAMED,
+}
+_OPEN_INSTRUCT = {
+    "sft": "`messages`",
+    "preference": "`chosen` and `rejected`",
+    "rlvr": "`messages`, `ground_truth` and `dataset`, the name of the verifier",
+}
+
+
+def _sources(facts: Facts) -> str:
     rows = [
         (
             source["name"],
             source["from"],
             source["lock"].get("revision") or "",
-            source["license"] or UNKNOWN,
+            _licenses_of(facts, source),
             *(f"{source['rows'][key]:,}" for key in ("read", "selected", "kept")),
             f"{source['share_of_rows']:.1%}",
             f"{source['share_of_tokens']:.1%}",
         )
-        for source in manifest["sources"]
+        for source in facts.manifest["sources"]
     ]
     heads = (
         "source",
@@ -102,8 +210,31 @@ def _sources(manifest: Mapping[str, Any]) -> str:
         "of rows",
         "of tokens (estimated)",
     )
-    note = "Licences are those that the recipe states; `lineage.parquet` has that of each row."
-    return f"{_table(heads, rows, 4)}\n\n{note}"
+    return _table(heads, rows, 4)
+
+
+def _licenses_of(facts: Facts, source: Mapping[str, Any]) -> str:
+    """Those of a source's rows, with their numbers where they differ; what the recipe states if none is kept."""
+    held = facts.licenses.get(source["name"])
+    if not held:
+        return source["license"] or UNKNOWN
+    if len(held) == 1:
+        return next(iter(held)) or UNKNOWN
+    return ", ".join(f"{name or UNKNOWN} ({rows:,})" for name, rows in held.most_common())
+
+
+def _licenses(facts: Facts) -> str:
+    """The rows of each licence, and how many have none."""
+    counts = facts.all_licenses()
+    rows = [
+        (name or UNKNOWN, f"{n:,}", f"{n / facts.rows:.1%}")
+        for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0] or ""))
+    ]
+    missing = counts[None]
+    note = "As the recipe states them for a source, or else as the source's own rows do; they were not verified."
+    if missing:
+        note += f" {missing:,} row{'s' * (missing != 1)} of {facts.rows:,} have no licence stated."
+    return f"{_table(('licence', 'rows', 'of rows'), rows, 1)}\n\n{note} `lineage.parquet` has that of each row."
 
 
 def _steps(manifest: Mapping[str, Any]) -> str:
@@ -131,6 +262,13 @@ def _certified(manifest: Mapping[str, Any]) -> list[str]:
     return ["## What was checked", *("\n".join(told["card"]) for told in found)] if found else []
 
 
+def _recipe(manifest: Mapping[str, Any]) -> str:
+    """The recipe with what it includes, in a fence that no text of it can end."""
+    text = _yaml(json.loads(json.dumps(manifest["recipe"], default=str)))
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=2))
+    return f"Includes merged, defaults filled in; `lock.json` pins what it reads.\n\n{fence}yaml\n{text}{fence}"
+
+
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
     """A Markdown table; the columns after the first `words` are numbers."""
     lines = [heads, ["---" if i < words else "---:" for i in range(len(heads))], *rows]
@@ -142,9 +280,10 @@ def _cell(text: str) -> str:
 
 
 _FILES = """\
-- `data/`: the rows, in the order to train on.
+- `data/`: the rows, in the order to train on; `test/`: those held out, where the recipe holds some out.
 - `lineage.parquet`: by `id`, which row of which source each row was, its licence, and its other columns.
 - `dropped/`: every rejected row, its verdict and the evidence, a file per step.
 - `matches.parquet`: what decontamination found, where the recipe asks for it; `report.html` shows it.
 - `certificate.json`, `certificate.html`: what was checked against which suite, and what a control found.
-- `manifest.json`: the resolved recipe, locked sources, counts, hashes; `lock.json`: what pins the sources."""
+- `manifest.json`: the resolved recipe, locked sources, counts, hashes; `lock.json`: what pins the sources.
+- `croissant.json`: this dataset as Croissant (JSON-LD): files, columns, and what it was derived from."""

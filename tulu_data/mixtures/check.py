@@ -26,6 +26,7 @@ from tulu_data.record import Kind, working_schema
 from tulu_data.sources import BadRow, Batch, SetAside, Source, open_source
 from tulu_data.sources.adapters import Adapter, adapt, detect, get
 from tulu_data.sources.files import FileSource
+from tulu_data.sources.gather import gathered
 from tulu_data.workspace import Workspace
 
 KEY = "_key"
@@ -221,6 +222,13 @@ def _open(at: SourceAt, kind: Kind, around: Surroundings, found: Checked) -> Ope
     sample, bad, read = _sample(source)
     adapter = _adapter(at, sample, kind)
     aside = SetAside(bad)
+    if (
+        adapter.gathers
+    ):  # the rest of the last groups lies behind the sample, so how many there are is unknown
+        whole = gathered(
+            [sample], adapter.gathers, adapter.columns, on_bad=aside, batch_bytes=sample.table.nbytes + 1
+        )
+        sample, read = next(whole, head(sample, 0)), None
     adapted = adapt(sample, adapter, kind, license=entry.license, on_bad=aside)
     if aside.rows:
         first = aside.rows[0]
@@ -230,7 +238,8 @@ def _open(at: SourceAt, kind: Kind, around: Surroundings, found: Checked) -> Ope
     if adapted.rows["license"].null_count:
         what = f"source {entry.name} has no licence"
         problems.append(Problem(what, where, "Add `license: …` with its SPDX identifier", "warning"))
-    return OpenSource(at, source, adapter, read if read is not None else _rows(source))
+    rows = None if adapter.gathers else read if read is not None else _rows(source)
+    return OpenSource(at, source, adapter, rows)
 
 
 def _sample(source: Source) -> tuple[Batch, list[BadRow], int | None]:

@@ -16,6 +16,7 @@ from tulu_data.progress import Progress
 from tulu_data.record import Kind, content_hashes, working_schema
 from tulu_data.sources import BadRow, Batch, SetAside, stop
 from tulu_data.sources.adapters import adapt
+from tulu_data.sources.gather import gathered
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ def read_source(source: OpenSource, number: int, rules: ReadingRules) -> Loaded:
     batches: Iterable[Batch] = source.source.batches(on_bad=on_bad, batch_bytes=rules.batch_bytes)
     if rules.limit is not None:
         batches = _first(batches, rules.limit)
+    if key := source.adapter.gathers:
+        columns = source.adapter.columns
+        batches = gathered(batches, key, columns, on_bad=on_bad, batch_bytes=rules.batch_bytes)
     loaded = Loaded(
         entry.name, Spill(rules.scratch / f"source-{number:04}.arrow"), np.zeros((0, 16), np.uint8)
     )

@@ -2,9 +2,10 @@
 
     versions               one row per version and preview: mixture, version, number, kind, rows, built,
                            latest, path, problem
-    "NAME"                 the rows of the latest version of mixture NAME
+    "NAME"                 the rows to train on of the latest version of mixture NAME
+    "NAME_test"            those that it holds out, where the recipe holds some out
     "NAME_dropped"         its rejected rows, with their verdicts
-    "NAME_lineage"         where its rows came from, by id
+    "NAME_lineage"         by id where the rows of both came from, and what operators wrote of them
     "NAME_matches"         what decontamination found, where the recipe decontaminates
     "NAME@v3", "NAME@v3_dropped", …        the same of version 3
     "NAME@preview", "NAME@preview_dropped", …   the same of the last build with a limit
@@ -117,6 +118,8 @@ def _create_views(connection: duckdb.DuckDBPyConnection, name: str, folder: Path
         f"{name}_dropped": dropped,
         f"{name}_lineage": _parquet([folder / "lineage.parquet"]),
     }
+    if held_out := sorted((folder / "test").glob("*.parquet")):
+        views[f"{name}_test"] = _parquet(held_out)
     if (folder / "matches.parquet").is_file():
         views[f"{name}_matches"] = _parquet([folder / "matches.parquet"])
     for view, rows in views.items():

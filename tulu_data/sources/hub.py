@@ -63,9 +63,12 @@ def open_dataset(spec: SourceSpec, dataset: str, mirror: Path | None) -> HubSour
     """
     hub = _Hub(dataset, spec.revision or "main", mirror)
     commit = hub.commit()
-    configs: Sequence[str | None] = hub.configs(commit) if spec.config == ALL else [spec.config]
-    builders = tuple(hub.builder(config, commit) for config in configs)
     split = spec.split or "train"
+    configs: Sequence[str | None] = hub.configs(commit) if spec.config == ALL else [spec.config]
+    if spec.files is not None:
+        builders: tuple[Any, ...] = (hub.of_files(spec.files, split, commit),)
+    else:
+        builders = tuple(hub.builder(config, commit) for config in configs)
     for builder in builders:
         check_name("split", split, splits(builder), f"{spec.from_}, config {builder.config.name}")
     return HubSource(spec, spec.from_, commit, split, builders, hub)
@@ -128,6 +131,17 @@ class _Hub:
                     f"hf:{self.dataset} has several configs",
                     expected=f"`config:` with one of: {', '.join(known)}",
                 ) from error
+        return self._at(builder, commit)
+
+    def of_files(self, pattern: str, split: str, commit: str) -> Any:
+        """A builder of some of the dataset's files."""
+        from datasets import load_dataset_builder
+
+        with self.explained():
+            builder = load_dataset_builder(self.path, data_files={split: pattern}, revision=commit)
+        return self._at(builder, commit)
+
+    def _at(self, builder: Any, commit: str) -> Any:
         if builder.hash != commit:
             # Where the Hub fails half-way, `datasets` takes whatever revision its cache holds.
             raise self._unreachable("it answered only in part")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tulu_data.errors import SourceError
+from tulu_data.errors import SourceError, nearest
 from tulu_data.sources.files import FileSource, check
 from tulu_data.sources.hub import ALL, check_name, splits
 from tulu_data.sources.source import FileLock, SourceSpec
@@ -21,6 +21,10 @@ from tulu_data.sources.streams import DataFile
 
 REVISION = "mirror-sha256:"
 """Begins the revision of a mirrored dataset: no commit, but the hash of its files' names and contents."""
+
+
+SAMPLE = "sample.json"
+"""Lies in a dataset's folder whose rows are made up."""
 
 
 class MirrorSource(FileSource):
@@ -43,7 +47,10 @@ def open_mirrored(spec: SourceSpec, dataset: str, mirror: Path) -> MirrorSource:
     split = spec.split or "train"
     files: list[DataFile] = []
     used: list[str] = []
-    for builder in _builders(folder, spec):
+    if spec.files is not None:
+        files = _matching(folder, dataset, spec)
+        used.append("default")
+    for builder in _builders(folder, spec) if spec.files is None else ():
         of = f"{spec.from_}, config {builder.config.name}, in the mirror {mirror}"
         check_name("split", split, splits(builder), of)
         used.append(builder.config.name)
@@ -52,7 +59,25 @@ def open_mirrored(spec: SourceSpec, dataset: str, mirror: Path) -> MirrorSource:
             files.append(DataFile(path, f"{dataset}/{path.relative_to(folder.resolve()).as_posix()}"))
     for file in files:
         check(file, spec)
-    return MirrorSource(spec, spec.from_, tuple(files), config=spec.config or used[0], split=split)
+    source = MirrorSource(spec, spec.from_, tuple(files), config=spec.config or used[0], split=split)
+    source.synthetic = (folder / SAMPLE).is_file()
+    return source
+
+
+def _matching(folder: Path, dataset: str, spec: SourceSpec) -> list[DataFile]:
+    """The files of the dataset that `spec.files` matches, in the order of their names."""
+    pattern = str(spec.files)
+    if pattern.startswith("/") or ".." in pattern.split("/"):
+        raise SourceError(f"`files: {pattern}` leads out of the dataset", where=spec.from_)
+    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if not found:
+        there = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        raise SourceError(
+            f"{spec.from_} has no file {pattern!r} in the mirror",
+            expected="a glob of its files",
+            nearest=nearest(pattern, there),
+        )
+    return [DataFile(path, f"{dataset}/{path.relative_to(folder).as_posix()}") for path in found]
 
 
 def _builders(folder: Path, spec: SourceSpec) -> list[Any]:

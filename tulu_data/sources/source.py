@@ -2,6 +2,7 @@
 
 path or glob            parquet, jsonl, json, csv or tsv; plain, .gz or .zst       files.py
 hf:ORG/NAME             the Hugging Face Hub, or the mirror folder in its place    hub.py, mirror.py
+mirror:ORG/NAME         the mirror folder alone: data that is not on the Hub       mirror.py
 store:KIND/NAME@vK      a version of the store, found by the caller's resolver
 """
 
@@ -30,7 +31,11 @@ class SourceSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     from_: str = Field(validation_alias="from", serialization_alias="from")
-    """`hf:ORG/NAME`, a path, a glob, or `store:KIND/NAME@vK`."""
+    """`hf:ORG/NAME`, `mirror:ORG/NAME`, a path, a glob, or `store:KIND/NAME@vK`."""
+    files: str | None = None
+    """Hub and mirror: a glob for some of the dataset's files, in place of a config."""
+    get: str | None = None
+    """For people: where to get the data, where a program cannot."""
     config: str | None = None
     """Hub: the config; `*` reads them all in the order of their names."""
     split: str | None = None
@@ -73,6 +78,8 @@ class Source(ABC):
     """How it is shown: `hf:org/name`, or the path as it was written."""
     nbytes: int | None
     """Bytes on disk in all, where that is known; `Batch.position` counts towards it."""
+    synthetic: bool = False
+    """Whether the rows are made up, to try a recipe with: those of a sample mirror."""
 
     @abstractmethod
     def lock(self) -> SourceLock:
@@ -104,8 +111,14 @@ def open_source(
             config, split or revision.
     """
     scheme, _, rest = spec.from_.partition(":")
-    if scheme == "hf":
-        return _open_dataset(spec, rest, mirror or _mirror_from_environment())
+    if scheme in ("hf", "mirror"):
+        return _open_dataset(spec, rest, mirror or _mirror_from_environment(), only_mirror=scheme == "mirror")
+    if spec.files is not None:
+        raise SourceError(
+            "`files:` is for hf:ORG/NAME and mirror:ORG/NAME",
+            where=spec.from_,
+            remedy="Name the files in `from:`",
+        )
     from tulu_data.sources import files
 
     if scheme == "store":
@@ -124,16 +137,33 @@ def _mirror_from_environment() -> Path | None:
     return Path(named).expanduser() if named else None
 
 
-def _open_dataset(spec: SourceSpec, dataset: str, mirror: Path | None) -> Source:
+def _open_dataset(spec: SourceSpec, dataset: str, mirror: Path | None, *, only_mirror: bool) -> Source:
     from tulu_data.sources.hub import open_dataset
     from tulu_data.sources.mirror import open_mirrored
 
     if dataset.count("/") != 1 or not all(dataset.split("/")) or ".." in dataset:
-        raise SourceError(f"{spec.from_!r} names no dataset", expected="hf:ORG/NAME, as in hf:openai/gsm8k")
+        scheme = spec.from_.partition(":")[0]
+        raise SourceError(
+            f"{spec.from_!r} names no dataset", expected=f"{scheme}:ORG/NAME, as in {scheme}:openai/gsm8k"
+        )
+    if spec.files is not None and spec.config is not None:
+        raise SourceError("`files` and `config` are both given", where=spec.from_, remedy="Keep one of them")
     if mirror is not None and not mirror.is_dir():
         raise SourceError(
             f"the mirror folder {mirror} does not exist", remedy="See --mirror and TULU_DATA_MIRROR"
         )
     if mirror is not None and (mirror / dataset).is_dir():
         return open_mirrored(spec, dataset, mirror)
+    if only_mirror:
+        raise _not_mirrored(spec, dataset, mirror)
     return open_dataset(spec, dataset, mirror)
+
+
+def _not_mirrored(spec: SourceSpec, dataset: str, mirror: Path | None) -> SourceError:
+    what = f"{spec.from_} is not on the Hub, and " + (
+        f"the mirror folder {mirror} does not hold it" if mirror else "no mirror folder is given"
+    )
+    place = f"in the folder {dataset} of a mirror; see --mirror and TULU_DATA_MIRROR"
+    return SourceError(
+        what, remedy=f"Put it {place}. Where to get it: {spec.get}" if spec.get else f"Put it {place}"
+    )

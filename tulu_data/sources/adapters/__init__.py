@@ -93,11 +93,13 @@ def get(name: str, *, where: Where | str | None = None) -> Adapter:
 def detect(sample: pa.Table, *, kind: Kind | None = None, where: str = "") -> Adapter:
     """The one adapter, of those that can produce `kind`, that the columns and values of some rows call for.
 
+    Where no kind is asked for, each native row must stay a row: adapters that gather rows are not considered.
+
     Raises:
         SourceError: no adapter knows the shape, or more than one does.
     """
     sample = unmix(sample.slice(0, SAMPLE))
-    fitting = [adapter for adapter in _ADAPTERS.values() if adapter.matches(sample)]
+    fitting = [a for a in _ADAPTERS.values() if not (a.gathers and kind is None) and a.matches(sample)]
     able = [adapter for adapter in fitting if kind is None or kind in adapter.kinds]
     if len(able) == 1:
         return able[0]

@@ -68,6 +68,19 @@ def items(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if is_list(kind) else pa.null()
 
 
+def dig(values: pa.Array, *path: str) -> pa.Array:
+    """What lies at a path of structs; nulls where a key is missing.
+
+    >>> dig(pa.array([{"a": {"b": 1}}, {"a": None}, None]), "a", "b").to_pylist()
+    [1, None, None]
+    """
+    for key in path:
+        if key not in keys(values.type):
+            return pa.nulls(len(values))
+        values = pc.struct_field(values, key)
+    return values
+
+
 def texts(values: pa.Array) -> pa.Array:
     """Text of any of Arrow's layouts as plain `string`."""
     return values if values.type == pa.string() else values.cast(pa.string())

@@ -31,6 +31,16 @@ class Adapter(ABC):
     """What it can produce; the first is its natural kind."""
     needs: ClassVar[str]
     """The columns it is known by, for the reader of an error."""
+    gathers: ClassVar[str] = ""
+    """A column, or a dotted path to a field; rows that are equal in it reach `convert` as one row of lists.
+
+    See `sources.gather`. Such an adapter makes rows for recipes, not for output in the native shape.
+    """
+    columns: ClassVar[tuple[str, ...]] = ()
+    """Where it gathers: the columns it needs. A whole source of them is held in memory."""
+
+    completes: ClassVar[bool] = False
+    """Whether its preference rows come as completions, so that only recipes, which have `pair`, can use it."""
 
     @abstractmethod
     def matches(self, sample: pa.Table) -> bool:
@@ -110,6 +120,15 @@ class Rows:
             for index in np.flatnonzero(pc.is_null(values).to_numpy(zero_copy_only=False)):
                 self.bad(int(index), f"{field} is null", field, expected)
 
+    def refuse_inner_nulls(
+        self, values: pa.Array, offsets: np.ndarray[Any, Any], column: str, field: str
+    ) -> None:
+        """Report the rows in whose lists, cut at `offsets`, `values` is null."""
+        for place in np.flatnonzero(values.is_null().to_numpy(zero_copy_only=False)):
+            row = int(np.searchsorted(offsets, place, side="right")) - 1
+            name = f"{column}[{place - offsets[row]}].{field}"
+            self.bad(row, f"{name} is null", name, "text")
+
     def bad(self, index: int, reason: str, field: str, expected: str | None = None) -> None:
         """Report that the row at `index` cannot be used; a row's first fault stands."""
         if index not in self._bad:
@@ -122,7 +141,7 @@ class Rows:
             return self.batch.texts(index)
         part = self.batch.table.slice(index, 1)
         row = part.to_pylist()[0]
-        marked = [f.name for f in part.schema if is_json_text(f) and row[f.name] is not None]
+        marked = [f.name for f in part.schema if is_json_text(f) and isinstance(row[f.name], str)]
         return json.dumps(row | {n: json.loads(row[n]) for n in marked}, ensure_ascii=False, default=str)
 
     @property

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import ClassVar
 
 import pyarrow as pa
 
 from tulu_data.record import Kind
-from tulu_data.sources.adapters._arrow import conversation
 from tulu_data.sources.adapters._base import Adapter, Rows, is_text_column
 from tulu_data.sources.adapters._preference import SIDES, pair
-
-MARK = re.compile(r"\n\n(Human|Assistant): ?")
-"""A speaker's mark, at the head of a paragraph: 48 of harmless-base's 2,312 rows hold another `Human:`."""
-FIRST = re.compile(r"\s*(?=(?:Human|Assistant):)")
-ROLE_OF = {"Human": "user", "Assistant": "assistant"}
+from tulu_data.sources.adapters._transcript import FIRST, transcripts
 
 
 class HH(Adapter):
@@ -44,7 +38,7 @@ class HH(Adapter):
 
     def convert(self, rows: Rows, kind: Kind) -> Mapping[str, pa.Array]:  # noqa: ARG002 - it has one kind
         """Both transcripts as messages."""
-        chosen, rejected = (_transcripts(rows, side) for side in SIDES)
+        chosen, rejected = (transcripts(rows, side) for side in SIDES)
         return pair(rows, chosen, rejected)
 
 
@@ -53,18 +47,3 @@ def is_transcript(sample: pa.Table) -> bool | None:
     held = [v for side in SIDES for v in sample[side].to_pylist() if v]
     begins = {FIRST.match(text) is not None for text in held}
     return begins.pop() if len(begins) == 1 else (None if begins else False)
-
-
-def _transcripts(rows: Rows, column: str) -> pa.Array:
-    offsets, roles, contents = [0], [], []
-    for index, text in enumerate(rows.required(column).to_pylist()):
-        begins = FIRST.match(text or "")
-        _, *cut = MARK.split("\n\n" + text[begins.end() :]) if begins else ("",)
-        if text is not None and not begins:
-            rows.bad(index, f"{column} does not begin with a speaker", column, r"\n\nHuman: at its beginning")
-        roles += [ROLE_OF[mark] for mark in cut[::2]]
-        contents += cut[1::2]
-        offsets.append(len(roles))
-    return conversation(
-        pa.array(offsets).to_numpy(), pa.array(roles, pa.string()), pa.array(contents, pa.string())
-    )

@@ -1,0 +1,112 @@
+"""`where`: keeps the rows of some sources by what one of their native columns said."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
+
+from tulu_data.op import Context, Op, verdicts
+from tulu_data.record import Kind
+from tulu_data.turns import one_chunk
+
+Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
+CONDITIONS = ("equals", "one_of", "none_of", "matches")
+
+
+class Where(Op):
+    """Keeps the rows whose native column fits one condition, of the sources that are named; others pass.
+
+    Native columns are those that the source was published with and that became no part of the conversation:
+    they travel beside each row as `native`. Only single values are there, and of texts only those of up to
+    1,000 characters. Values are compared by type, too: `"1"`, `1` and `true` are three; 1 and 1.0 are one.
+
+        - {op: where, sources: [sciriff], column: dataset, matches: "^science"}
+
+        sciriff  native {"dataset": "science.qasper"}   ->  kept
+        sciriff  native {"dataset": "tulu"}             ->  where:dataset
+        sciriff  native {"id": 7}                       ->  where:no_dataset
+        flan     native null                            ->  kept: another source
+    """
+
+    name: ClassVar[str] = "where"
+
+    column: str = Field(min_length=1, description="The native column that decides.")
+    sources: tuple[str, ...] = Field(
+        default=(), description="The sources whose rows are looked at; all of them, unless given."
+    )
+    equals: Scalar | None = Field(default=None, description="Keeps rows that have this value.")
+    one_of: tuple[Scalar, ...] = Field(default=(), description="Keeps rows that have one of these.")
+    none_of: tuple[Scalar, ...] = Field(
+        default=(), description="Keeps rows that have none of these, and rows without the column."
+    )
+    matches: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Keeps rows whose text this regular expression matches somewhere.",
+    )
+
+    @field_validator("matches")
+    @classmethod
+    def _compiles(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return value
+
+    @model_validator(mode="after")
+    def _one_condition(self) -> Self:
+        given = [word for word in CONDITIONS if getattr(self, word) not in (None, ())]
+        if len(given) != 1:
+            told = f"`{given[0]}` and `{given[1]}` are both given" if given else "no condition is given"
+            raise ValueError(f"{told}; keep one of {', '.join(CONDITIONS)}")
+        return self
+
+    @classmethod
+    def example(cls) -> Self:
+        """Conversations with models of one family."""
+        return cls(column="model", sources=("wildchat",), matches="^gpt-4")
+
+    def reads(self, kind: Kind) -> tuple[str, ...]:  # noqa: ARG002
+        """The native columns and the source, of rows of any kind."""
+        return ("source", "native")
+
+    def setup(self, context: Context) -> Callable[[Any], bool]:  # noqa: ARG002
+        """The condition, as a function of one value that is not null."""
+        if self.matches is not None:
+            pattern = re.compile(self.matches)
+            return lambda value: isinstance(value, str) and pattern.search(value) is not None
+        listed = {_typed(v) for v in self.one_of or self.none_of or (self.equals,)}
+        wanted = not self.none_of
+        return lambda value: (_typed(value) in listed) is wanted
+
+    def apply(self, batch: pa.Table, state: Callable[[Any], bool]) -> pa.Table:
+        """The batch with a verdict on every row that does not fit."""
+        looked_at = np.ones(batch.num_rows, bool)
+        if self.sources:
+            named = pc.is_in(batch["source"], pa.array(self.sources, pa.string()))
+            looked_at = named.to_numpy().astype(bool)
+        rows = np.flatnonzero(looked_at)
+        reasons: Any = np.full(batch.num_rows, None, object)
+        natives = one_chunk(batch["native"]).take(pa.array(rows)).to_pylist()
+        reasons[rows] = [self._reason(native, state) for native in natives]
+        found = pa.array(reasons, pa.string())
+        return verdicts(batch, pc.is_valid(found), found)
+
+    def _reason(self, native: str | None, fits: Callable[[Any], bool]) -> str | None:
+        value = json.loads(native).get(self.column) if native else None
+        if value is None:
+            return None if self.none_of else f"{self.name}:no_{self.column}"
+        return None if fits(value) else f"{self.name}:{self.column}"
+
+
+def _typed(value: object) -> tuple[bool, object]:
+    """What two values must share to be the same: Python takes `True` for 1."""
+    return isinstance(value, bool), value
