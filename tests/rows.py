@@ -11,6 +11,7 @@ from tulu_data.record import (
     CONTENT,
     MESSAGES,
     Kind,
+    beside,
     content_hashes,
     conversation_columns,
     row_ids,
@@ -45,6 +46,23 @@ messages = st.fixed_dictionaries({"role": roles, "content": texts})
 broken = st.none() | st.fixed_dictionaries({"role": st.none() | roles, "content": st.none() | texts})
 whole = st.lists(messages, max_size=4)
 conversations = st.none() | whole | st.lists(messages | broken, max_size=3)
+ratings = st.fixed_dictionaries(
+    {
+        "aspect": st.sampled_from(["helpfulness", "honesty", "rank"]),
+        "rating": st.none() | st.integers(1, 3).map(float),
+        "note": st.sampled_from([None, "N/A"]),
+    }
+)
+completions = st.none() | st.lists(
+    st.fixed_dictionaries(
+        {
+            "messages": st.none() | whole,
+            "model": st.sampled_from([None, "a", "b"]),
+            "ratings": st.none() | st.lists(ratings, max_size=3),
+        }
+    ),
+    max_size=4,
+)
 licenses = st.sampled_from([None, "apache-2.0", "CC-BY-NC-4.0", "cc-by-nc-sa-4.0 ", "", "odc-by"])
 
 
@@ -67,6 +85,8 @@ def _row(kind: Kind, conversations: st.SearchStrategy[Any]) -> st.SearchStrategy
             columns[field.name] = st.none() | texts
         else:
             columns[field.name] = st.none() | st.floats(1, 10)
+    if "completions" in beside(kind).names:
+        columns["completions"] = completions
     verdicts = st.sampled_from([None, None, None, "earlier:reason"])
     return st.fixed_dictionaries({**columns, "license": licenses, "verdict": verdicts})
 

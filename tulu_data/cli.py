@@ -19,7 +19,7 @@ import click
 
 import tulu_data
 from tulu_data.errors import TuluDataError
-from tulu_data.verbs import cleaning, mixtures, sql, starting
+from tulu_data.verbs import cleaning, mirror, mixtures, sharing, sql, starting, versions
 from tulu_data.verbs.options import Session, debug_option
 
 STOPPED = 130
@@ -50,8 +50,9 @@ def cli() -> None:
     """
 
 
-for verb in (*cleaning.VERBS, *mixtures.VERBS, *sql.VERBS, *starting.VERBS):
-    cli.add_command(verb)
+for module in (mixtures, versions, sql, sharing, cleaning, mirror, starting):
+    for verb in module.VERBS:
+        cli.add_command(verb)
 
 
 # -- the program ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tulu_data.dedup.run import Result as Deduplicated
     from tulu_data.errors import Problem
     from tulu_data.mixtures.build import BuildResult
+    from tulu_data.mixtures.rebuild import Rebuilt
     from tulu_data.op import Registry
 
 ALL_CELLS = 24
@@ -106,11 +107,21 @@ def dedup_outcome(summary: dict[str, Any]) -> str:
 
 def print_build(result: BuildResult) -> None:
     """What was kept and dropped, and why, and where the version lies."""
-    sources = result.summary["sources"]
-    keys = ("source", "read", "selected", "kept")
-    rows = [tuple(source[key] for key in keys) for source in sources]
-    table(keys, [*rows, ("all", *(_total(sources, key) for key in keys[1:]))])
+    sources, shares = result.summary["sources"], result.summary["shares"]
+    keys = ("source", "read", "selected", "survived", "kept")
+    rows = [
+        (*(source[key] for key in keys), f"{share['rows']:.1%}", f"{share['tokens']:.1%}")
+        for source, share in zip(sources, shares, strict=True)
+    ]
+    totals = ("all", *(_total(sources, key) for key in keys[1:]), "", "")
+    counted = result.manifest["tokens"]["counted"] == "exact"
+    table((*keys, "of rows", "of tokens" if counted else "of tokens (estimated)"), [*rows, totals])
     print_reasons(sources)
+    if any(step["settings"].get("use") for step in result.manifest["steps"] if step["op"] == "licenses"):
+        refused, none = _by_license(sources)
+        print(f"\nby their licences {refused:,} rows were left out; {none:,} of them name none")
+    if held := result.manifest.get("test_rows"):
+        print(f"\n{held:,} of the rows are held out, in test/")
     if bad := _total(sources, "bad"):
         print(f"\n{bad:,} more could not be used and were set aside in bad_rows.parquet")
     what = "the same rows as before" if result.reused else f"{result.rows:,} rows"
@@ -120,6 +131,29 @@ def print_build(result: BuildResult) -> None:
             f"the rows are those of {visible(result.name)}; its manifest, card and dropped rows are of the "
             f"earlier recipe (differs in: {', '.join(result.differs)}); remove the folder to record this one"
         )
+
+
+def _by_license(sources: Sequence[dict[str, Any]]) -> tuple[int, int]:
+    """How many rows were dropped by their licence, and how many of them because they name none."""
+    counts = [(v, n) for source in sources for v, n in source["dropped"].items() if v.startswith("licenses:")]
+    return sum(n for _, n in counts), sum(n for v, n in counts if v == "licenses:missing")
+
+
+def print_rebuilt(result: Rebuilt) -> None:
+    """Whether a version is the same when it is made again; if not, what moved."""
+    for source in result.sources:
+        if source["moved"] or source["rows_added"] or source["rows_removed"]:
+            rows = f"{source['rows_added']:,} rows are new, {source['rows_removed']:,} are gone"
+            print(visible(f"source {source['source']} {source['moved'] or 'is what it was'}: {rows}"))
+    for step in result.operators:
+        print(visible(f"step {step['step']}, {step['op']}: version {step['version']}, now {step['now']}"))
+    for name, (before, now) in result.libraries.items():
+        print(visible(f"{name} {before}, now {now}"))
+    if result.same_rows:
+        what = "the same rows, in the same bytes" if result.same_bytes else "the same rows, in other bytes"
+    else:
+        what = "other rows"
+    print(f"{visible(result.version)}: {what}")
 
 
 def print_reasons(sources: Sequence[dict[str, Any]]) -> None:

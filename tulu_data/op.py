@@ -192,7 +192,7 @@ def conform(before: pa.Table, after: pa.Table, op: Op) -> pa.Table:
     """`after` cast to the schema of `before` plus `op.writes()`, in that column order.
 
     Needed because a Polars round trip turns nested `string` into `large_string`, and an all-null verdict
-    comes out typed `null`.
+    comes out typed `null`. Columns that were not declared stay as they were, whatever the operator did.
 
     Raises:
         TypeError: the number of rows changed, or a declared column is missing: the operator's fault.
@@ -201,12 +201,13 @@ def conform(before: pa.Table, after: pa.Table, op: Op) -> pa.Table:
         what = f"operator {op.name!r} returned {after.num_rows} rows for {before.num_rows}"
         raise TypeError(f"{what}; it must set verdicts instead")
     written = {f.name: f for f in op.writes()}
-    fields = [written.pop(f.name, f) for f in before.schema]
-    fields += written.values()
+    fields = [written.get(f.name, f) for f in before.schema]
+    fields += [f for name, f in written.items() if name not in before.column_names]
     missing = [f.name for f in fields if f.name not in after.column_names]
     if missing:
         raise TypeError(f"operator {op.name!r} did not return the columns {missing}")
-    return pa.table([after[f.name].cast(f.type) for f in fields], schema=pa.schema(fields))
+    columns = [after[f.name].cast(f.type) if f.name in written else before[f.name] for f in fields]
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def verdicts(batch: pa.Table, rejected: pa.Array | pa.ChunkedArray, reason: str | pa.Array) -> pa.Table:

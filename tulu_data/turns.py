@@ -51,9 +51,19 @@ class Turns:
         """Per message: is it the last of its row?"""
         return np.asarray(np.diff(self.rows, append=self.count) != 0)
 
+    def places(self) -> npt.NDArray[np.int64]:
+        """Per message: how many come before it in its row."""
+        sizes = self.sizes()
+        return np.arange(len(self.rows)) - (np.cumsum(sizes) - sizes)[self.rows]
+
     def role(self, *roles: str) -> Mask:
         """Per message: is its role one of these?"""
         return bools(pc.is_in(self.roles, pa.array(roles, pa.string())))
+
+    def repeats(self, *roles: str) -> Mask:
+        """Per message: has it one of these roles, and the message before it in its row the same?"""
+        same = [self.role(role) & np.roll(self.role(role), 1) for role in roles]
+        return np.any(same, axis=0) & ~self.starts()
 
     def column(self) -> pa.Array:
         """The conversations again; those that were null are empty."""
@@ -75,6 +85,11 @@ def turns_of(column: pa.Array | pa.ChunkedArray) -> Turns:
 def _field(messages: pa.StructArray, name: str) -> pa.Array:
     """One field of every message; without a copy where no message is null."""
     return pc.struct_field(messages, name) if messages.null_count else messages.field(name)
+
+
+def blank(texts: pa.Array) -> Mask:
+    """Per text: is it null, or white space only?"""
+    return ~bools(pc.match_substring_regex(texts, f"[^{SPACE}]"))
 
 
 def one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -118,7 +119,7 @@ def numbers(count: int, start: int = 0) -> pa.Table:
 
 
 def run(
-    engine: LocalEngine, tables: list[pa.Table], plan: list[Op | Fold], **kwargs: Any
+    engine: LocalEngine, tables: Iterable[pa.Table], plan: list[Op | Fold], **kwargs: Any
 ) -> list[dict[str, Any]]:
     batches = engine.run(tables, plan, Context(kind="rlvr"), **kwargs)
     return [row for batch in batches for row in batch.to_pylist()]
@@ -230,6 +231,37 @@ def test_no_rows(tables: list[pa.Table], tmp_path: Path) -> None:
     assert [(c.rows_in, c.rows_out) for c in engine.counts] == [(0, 0)] * 3
 
 
+class Shout(_Numbers, Op):
+    """Changes a column that it does not declare."""
+
+    name: ClassVar[str] = "shout"
+
+    def writes(self) -> pa.Schema:
+        return pa.schema([("length", pa.int64())])
+
+    def apply(self, batch: pa.Table, state: Any) -> pa.Table:
+        louder = pc.utf8_upper(batch["id"])
+        return batch.set_column(0, "id", louder).append_column("length", pc.utf8_length(louder))
+
+
+def test_only_what_operators_declare_is_set_down_of_rows_that_can_be_read_again(tmp_path: Path) -> None:
+    class Look(Total):
+        name: ClassVar[str] = "look"
+
+        def partial(self, batch: pa.Table, state: Kind) -> pa.Table:
+            with pa.OSFile(str(tmp_path / "pass-1.arrow")) as file:
+                on_disk.append(pa.ipc.open_file(file).schema.names)
+            return super().partial(batch, state)
+
+    on_disk: list[list[str]] = []
+    plan: list[Op | Fold] = [Total(), Tell(), Shout(), Last(), DropMultiples(of=2), Look()]
+    rows = run(LocalEngine(tmp_path), [numbers(10)], plan)
+    odd = (1, 3, 5, 7, 9)
+    assert rows == [{"id": f"r{n}", "number": n, "total": 45, "length": 2, "verdict": None} for n in odd]
+    assert on_disk == [["total", "length"]]
+    assert spills(tmp_path) == []
+
+
 def test_every_row_rejected(tmp_path: Path) -> None:
     assert run(LocalEngine(tmp_path), [numbers(5)], [DropMultiples(of=1), Total(), Tell()]) == []
 
@@ -239,7 +271,7 @@ def test_every_row_rejected(tmp_path: Path) -> None:
 def test_batches_and_threads_change_nothing(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int], batch_bytes: int, threads: int
 ) -> None:
-    def result(tables: list[pa.Table], **kwargs: Any) -> tuple[Any, ...]:
+    def result(tables: Iterable[pa.Table], **kwargs: Any) -> tuple[Any, ...]:
         engine = LocalEngine(tmp_path_factory.mktemp("run"), **kwargs)
         gone: list[str] = []
         plan: list[Op | Fold] = [
@@ -261,9 +293,9 @@ def test_batches_and_threads_change_nothing(
     starts = [sum(sizes[:place]) for place in range(len(sizes))]
     tables = [numbers(size, start) for size, start in zip(sizes, starts, strict=True)]
     if sum(sizes) > 1:
-        assert result(tables, batch_bytes=batch_bytes, threads=threads) == result(
-            [numbers(sum(sizes))], threads=1
-        )
+        expected = result([numbers(sum(sizes))], threads=1)
+        assert result(tables, batch_bytes=batch_bytes, threads=threads) == expected
+        assert result(iter(tables), batch_bytes=batch_bytes, threads=threads) == expected
 
 
 @pytest.mark.parametrize(
@@ -280,11 +312,14 @@ def test_a_failure_leaves_no_rows_and_no_threads_behind(
     assert not [t for t in threading.enumerate() if t.name.startswith("tulu-data")]
 
 
-def test_a_reader_that_stops_early_leaves_nothing_behind(tmp_path: Path) -> None:
+@pytest.mark.parametrize("once", [True, False])
+def test_a_reader_that_stops_early_leaves_nothing_behind(once: bool, tmp_path: Path) -> None:
     engine = LocalEngine(tmp_path, batch_bytes=32)
-    stream = engine.run([numbers(100)], [Total(), Tell()], Context(kind="rlvr"))
+    tables = [numbers(100)]
+    plan: list[Op | Fold] = [Total(), Tell(), Last(), Tell(fold="last")]
+    stream = engine.run(iter(tables) if once else tables, plan, Context(kind="rlvr"))
     next(stream)
-    assert len(spills(tmp_path)) == 1
+    assert len(spills(tmp_path)) == 1 + once  # what operators wrote, and all rows where they come only once
     stream.close()  # type: ignore[attr-defined]
     assert spills(tmp_path) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("tulu-data")]

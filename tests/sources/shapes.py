@@ -51,7 +51,7 @@ SHAPES: list[tuple[str, dict[str, Any], Any]] = [
         {"utterances": turns(("user", "Hi"), ("assistant", "Hello!"), keys=("speaker", "text"))},
         HI,
     ),
-    ("dialogue", {"conversations": ["Hi", "Hello!", "Bye"]}, talk("Hi", "Hello!", "Bye")),
+    ("dialogue", {"conversations": ["A", "B", "C", "D"]}, talk("A", "B", "C", "D")),
     ("alpaca", {"instruction": "Hi", "input": "", "output": "Hello!"}, HI),
     ("alpaca", {"instruction": "Hi", "response": "Hello!"}, HI),
     (
@@ -93,6 +93,14 @@ SHAPES: list[tuple[str, dict[str, Any], Any]] = [
     ("problem_solution", {"problem": "P", "generated_solution": "S", "expected_answer": "4"}, talk("P", "S")),
     ("prompt_completion", {"template": "t", "prompt": "P", "completion": "C"}, talk("P", "C")),
     ("prompt_completion", {"id": "c1", "category": "x", "prompt": "P", "response": "R"}, talk("P", "R")),
+    ("wildjailbreak", {"vanilla": "V", "adversarial": "A", "completion": "C"}, talk("A", "C")),
+    ("wildguard", {"prompt": "P", "response": "R", "prompt_harm_label": "harmful"}, talk("P", "R")),
+    ("hard_coded", {"Prompt": "P", "Output": "O"}, talk("P", "O")),
+    (
+        "oasst_trees",
+        {"prompt": {"role": "prompter", "text": "P", "replies": [{"role": "assistant", "text": "R"}]}},
+        talk("P", "R"),
+    ),
     ("inputs_targets", {"inputs": "I", "targets": "T", "language": "Spanish"}, talk("I", "T")),
     ("input_target", {"input": "I", "target": "T"}, talk("I", "T")),
     ("sentence_label", {"sentence": "S", "label": "Good"}, talk("S", "Good")),
@@ -127,4 +135,53 @@ PAIRS: list[tuple[str, dict[str, Any]]] = [
     ("preference_text", {"input": "Hi", "chosen": "Hello!", "rejected": "No.", "status": "tie"}),
     ("hh", {"chosen": f"{ASK} Hello!", "rejected": f"{ASK} No."}),
     ("hh", {"chosen": "Human: Hi\n\nAssistant:Hello!", "rejected": f"{ASK}No."}),
+    ("stack_exchange", {"qid": 7, "question": "Hi", "response_j": "Hello!", "response_k": "No."}),
 ]
+
+
+_VOTE = {"model_a": "m", "model_b": "n"}
+_ONE_HOT = {"winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0}
+_RATED = {"model": "m", "annotations": {"honesty": {"Rating": "4"}}, "overall_score": 8.0}
+
+COMPLETED: list[tuple[str, dict[str, Any]]] = [
+    (
+        "ultrafeedback",
+        {"instruction": "Hi", "completions": [{"response": "Hello!"} | _RATED, {"response": "No."} | _RATED]},
+    ),
+    (
+        "nectar",
+        {"prompt": ASK, "answers": [{"answer": a, "rank": 1, "model": "m"} for a in ("Hello!", "No.")]},
+    ),
+    ("shp", {"history": "Hi", "human_ref_A": "Hello!", "human_ref_B": "No.", "labels": 1}),
+    ("arena", {"conversation_a": HI, "conversation_b": talk("Hi", "No."), "winner": "model_a"} | _VOTE),
+    (
+        "arena_55k",
+        {"prompt": '["Hi"]', "response_a": '["Hello!"]', "response_b": '["No."]'} | _VOTE | _ONE_HOT,
+    ),
+    ("alpaca_farm", {"instruction": "Hi", "output_1": "Hello!", "output_2": "No.", "preference": 1}),
+]
+"""Rows of several answers to one prompt."""
+
+GATHERED: list[tuple[str, dict[str, Any]]] = [
+    ("helpsteer", {"prompt": ["Hi"] * 2, "response": ["Hello!", "No."], "helpfulness": [4, 0]}),
+    (
+        "prm800k",
+        {
+            "question": [
+                {"problem": "Hi", "ground_truth_solution": "Hello!", "pre_generated_steps": ["No."]},
+            ],
+            "label": [{"finish_reason": "found_error", "steps": [{"completions": [{"rating": -1}]}]}],
+        },
+    ),
+    (
+        "oasst",
+        {
+            "message_tree_id": ["a"] * 2,
+            "message_id": ["a", "b"],
+            "parent_id": [None, "a"],
+            "text": ["Hi", "Hello!"],
+            "role": ["prompter", "assistant"],
+        },
+    ),
+]
+"""Rows that stand for several native ones, each column a list."""

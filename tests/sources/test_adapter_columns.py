@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.sources.shapes import HI, PAIRS, SHAPES, batch, skip, talk
+from tests.sources.shapes import COMPLETED, GATHERED, HI, PAIRS, SHAPES, batch, skip, talk
 from tulu_data.record import MESSAGES, adapted_schema
 from tulu_data.sources.adapters import adapt, adapt_row, get
 from tulu_data.sources.adapters._arrow import conversation, join, last_user, shared_turns
+
+EVERY = [*((name, row) for name, row, _ in SHAPES), *PAIRS, *COMPLETED, *GATHERED]
 
 
 def test_unused_scalars_go_to_native_and_the_rest_is_named() -> None:
@@ -122,7 +124,7 @@ def test_chunks_are_one_batch() -> None:
     assert skip("messages", table)[0].rows["messages"].to_pylist() == [HI] * 3
 
 
-@pytest.mark.parametrize(("name", "row"), [(s[0], s[1]) for s in SHAPES] + PAIRS)
+@pytest.mark.parametrize(("name", "row"), EVERY)
 def test_no_rows_give_no_rows_of_the_same_schema(name: str, row: dict[str, Any]) -> None:
     for kind in get(name).kinds:
         found, bad = skip(name, pa.Table.from_pylist([row]).slice(0, 0), kind)
@@ -130,7 +132,7 @@ def test_no_rows_give_no_rows_of_the_same_schema(name: str, row: dict[str, Any])
         assert bad == []
 
 
-@pytest.mark.parametrize(("name", "row"), [(s[0], s[1]) for s in SHAPES] + PAIRS)
+@pytest.mark.parametrize(("name", "row"), EVERY)
 def test_a_row_comes_out_the_same_wherever_its_batch_is_cut(name: str, row: dict[str, Any]) -> None:
     table = pa.concat_tables([pa.Table.from_pylist([row])] * 5).combine_chunks()
     whole, _ = skip(name, table)

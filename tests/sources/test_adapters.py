@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from tests.sources.shapes import ASK, HI, PAIRS, SHAPES, skip, talk, turns
+from tests.sources.shapes import ASK, COMPLETED, GATHERED, HI, PAIRS, SHAPES, skip, talk, turns
 from tulu_data.errors import SourceError, UsageError
 from tulu_data.record import KINDS
 from tulu_data.sources import adapters
@@ -35,8 +35,30 @@ def test_a_pair_holds_whole_conversations_and_their_last_shared_user_turn(
     assert (found["prompt"], found["chosen"], found["rejected"]) == ("Hi", HI, talk("Hi", "No."))
 
 
+@pytest.mark.parametrize(("name", "row"), COMPLETED)
+def test_answers_to_one_prompt_stay_whole_until_pairs_are_made(name: str, row: dict[str, Any]) -> None:
+    table = pa.Table.from_pylist([row])
+    assert detect(table, kind="preference").name == name
+    with pytest.raises(
+        SourceError, match=f"the shape of {name}, which only a recipe can use: each row holds"
+    ):
+        detect(table)  # where pairs are never made, answers would go unseen
+    found = adapt_row(name, row)
+    assert [one["messages"] for one in found["completions"]] == [HI, talk("Hi", "No.")]
+    assert found["prompt"] == "Hi"
+    assert not found.keys() & {"chosen", "rejected"}
+
+
+@pytest.mark.parametrize(("name", "row"), GATHERED)
+def test_gathered_rows_are_one(name: str, row: dict[str, Any]) -> None:
+    found = adapt_row(name, row)
+    talks = [found["messages"]] if "messages" in found else [c["messages"] for c in found["completions"]]
+    assert talks == [HI, talk("Hi", "No.")][: len(talks)]
+    assert get(name).gathers.partition(".")[0] in get(name).columns
+
+
 def test_every_adapter_is_met_in_these_tests_and_told_by_name() -> None:
-    assert {name for name, *_ in SHAPES} | {name for name, _ in PAIRS} == set(names())
+    assert {shape[0] for shape in (*SHAPES, *PAIRS, *COMPLETED, *GATHERED)} == set(names())
     assert all(get(name).name == name for name in names())
     assert {kind for name in names() for kind in get(name).kinds} == set(KINDS)
 
@@ -92,7 +114,9 @@ def test_an_unknown_shape_lists_its_columns_and_what_each_adapter_needs() -> Non
     assert "no adapter knows the shape of these columns: mesages (list<" in text
     assert "n (int64)" in text
     assert "Did you mean 'messages'?" in text
-    assert all(f"\n  {name}: " in text for name in names())
+    assert [name for name in names() if f"\n  {name}: " not in text] == [
+        name for name in names() if get(name).only_recipes
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +125,7 @@ def test_an_unknown_shape_lists_its_columns_and_what_each_adapter_needs() -> Non
         {"question": "Q?", "answer": "A", "passage": "P"},
         {"sentence": "S", "label": 1},
         {"question": "Q?", "answer": 4},
-        {"instruction": "I", "output_1": "a", "output_2": "b", "preference": 1},
+        {"instruction": "I", "output_1": "a", "output_2": "b"},
         {"chosen": "a", "rejected": "b"},
         {"text": "Hi"},
     ],

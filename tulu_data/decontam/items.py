@@ -143,7 +143,7 @@ def read_items(
 
     Raises:
         SourceError: an eval cannot be read, lacks a field, has a row without the text that a pattern wants,
-            or has another number of rows than the suite says.
+            or has another number of rows than the suite says (those of a synthetic sample may).
     """
     (progress or Progress()).say(
         f"reading suite {suite.name}: {len(suite.evals)} eval{'s' * (len(suite.evals) != 1)}"
@@ -164,7 +164,7 @@ def read_eval(entry: Eval, base: Path, mirror: Path | None = None) -> EvalItems:
         for column, wanted in zip(texts, entry.fields, strict=True):
             column.extend(_texts(entry, wanted, batch))
         options += _options(entry, batch)
-    if entry.rows is not None and len(ids) != entry.rows:
+    if entry.rows is not None and len(ids) != entry.rows and not source.synthetic:
         raise SourceError(
             f"eval {entry.name!r} has {len(ids):,} rows",
             where=entry.from_,

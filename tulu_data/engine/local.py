@@ -1,7 +1,7 @@
 """The local engine: runs a plan with threads over Arrow batches that are bounded in bytes.
 
 A plan is a list of operators and folds. Operators between two folds run in one pass; a fold needs every row,
-so the rows wait on disk while it finishes. Rejected rows leave the stream after the operator that did it.
+so another pass begins when it has finished. Rejected rows leave the stream after the operator that did it.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tulu_data.engine.batches import BATCH_BYTES, ordered_map, rebatch
-from tulu_data.engine.spill import Spill, disk_errors
+from tulu_data.engine.batches import BATCH_BYTES, ordered_map
+from tulu_data.engine.layers import Layers, Piece
+from tulu_data.engine.spill import disk_errors
 from tulu_data.op import Context, Fold, Op, applied
 from tulu_data.record import VERDICT
 
@@ -37,7 +40,10 @@ class Count:
 
 @dataclass(frozen=True)
 class _Result:
+    number: int
     kept: pa.Table
+    left: pa.BooleanArray | None
+    """Which rows of the batch as it came are kept; all where it is None."""
     dropped: list[tuple[int, pa.Table]]
     seen: list[tuple[int, int, int]]
     partials: list[pa.Table]
@@ -63,34 +69,32 @@ class LocalEngine:
     ) -> Iterator[pa.Table]:
         """The rows that pass the whole plan, in their order.
 
-        `counts` and `artifacts` are complete when the stream ends. Every fold's artifact is a Parquet file of
-        its own and stays there for the caller; of several folds with one name, operators see the latest.
+        `batches` are read again for every pass, unless they are an iterator: then the rows are set down on
+        disk at the first fold. `counts` and `artifacts` are complete when the stream ends. Every fold's
+        artifact is a Parquet file of its own and stays there for the caller; of several folds with one name,
+        operators see the latest.
         """
         self.counts = [Count(step.name) for step in plan]
         self.artifacts = []
-        stream: Iterable[pa.Table] = batches
-        spills: list[Spill] = []
+        rows = Layers(batches, self.batch_bytes, self.scratch)
         try:
-            for number, (ops, folds) in enumerate(_passes(plan)):
+            for ops, folds in _passes(plan):
                 known = {**context.artifacts, **dict(self.artifacts)}
                 here = replace(context, artifacts=known, threads=self.threads)
-                results = self._pass(stream, ops, folds, here, dropped)
+                results = self._pass(rows.pieces(), ops, folds, here, dropped)
                 if not folds:
                     for result in results:
                         yield result.kept
                     break
-                spills.append(Spill(self.scratch / f"pass-{number}.arrow"))
-                self._fold(results, folds, spills[-1])
-                for spent in spills[:-1]:
-                    spent.delete()
-                stream = spills[-1].read()
+                rows.begin(name for _, op in ops for name in op.writes().names)
+                self._fold(results, folds, rows)
+                rows.end()
         finally:
-            for spill in spills:
-                spill.delete()
+            rows.delete()
 
     def _pass(
         self,
-        stream: Iterable[pa.Table],
+        pieces: Iterable[Piece],
         ops: list[tuple[int, Op]],
         folds: list[tuple[int, Fold]],
         context: Context,
@@ -99,10 +103,10 @@ class LocalEngine:
         ready = [(place, op, op.setup(context)) for place, op in ops]
         folding = [(fold, fold.setup(context)) for _, fold in folds]
 
-        def work(batch: pa.Table) -> _Result:
-            return _apply(batch, ready, folding)
+        def work(piece: Piece) -> _Result:
+            return _apply(piece, ready, folding)
 
-        for result in ordered_map(work, rebatch(stream, self.batch_bytes), self.threads):
+        for result in ordered_map(work, pieces, self.threads):
             for place, rows_in, rows_out in result.seen:
                 self.counts[place].rows_in += rows_in
                 self.counts[place].rows_out += rows_out
@@ -111,13 +115,12 @@ class LocalEngine:
                 dropped(table, place)
             yield result
 
-    def _fold(self, results: Iterable[_Result], folds: list[tuple[int, Fold]], spill: Spill) -> None:
+    def _fold(self, results: Iterable[_Result], folds: list[tuple[int, Fold]], rows: Layers) -> None:
         partials: list[list[pa.Table]] = [[] for _ in folds]
-        with spill:
-            for result in results:
-                spill.write(result.kept)
-                for held, partial in zip(partials, result.partials, strict=True):
-                    held.append(partial)
+        for result in results:
+            rows.add(result.number, result.left, result.kept)
+            for held, partial in zip(partials, result.partials, strict=True):
+                held.append(partial)
         for (place, fold), tables in zip(folds, partials, strict=True):
             artifact = fold.finish(pa.concat_tables(tables) if tables else fold.nothing())
             path = self.scratch / f"{place:02}-{fold.name}.parquet"
@@ -147,21 +150,34 @@ def _passes(plan: Sequence[Op | Fold]) -> Iterator[tuple[list[tuple[int, Op]], l
     yield ops, []
 
 
-def _apply(batch: pa.Table, ops: list[tuple[int, Op, Any]], folds: list[tuple[Fold, Any]]) -> _Result:
+def _apply(piece: Piece, ops: list[tuple[int, Op, Any]], folds: list[tuple[Fold, Any]]) -> _Result:
     dropped, seen = [], []
+    batch = piece.rows()
+    places = np.arange(piece.came.num_rows) if piece.left is None else piece.left.to_numpy(False).nonzero()[0]
     for place, op, state in ops:
         after = applied(op, batch, state)
-        kept, rejected = _part(after)
+        kept, rejected, left = _part(after)
         seen.append((place, batch.num_rows, kept.num_rows))
-        if rejected.num_rows:
+        if left is not None:
             dropped.append((place, rejected))
+            places = places[left]
         batch = kept
-    return _Result(batch, dropped, seen, [fold.partial(batch, state) for fold, state in folds])
+    partials = [fold.partial(batch, state) for fold, state in folds]
+    return _Result(piece.number, batch, _mask(places, piece.came.num_rows), dropped, seen, partials)
 
 
-def _part(table: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """The rows without and with a verdict."""
+def _mask(places: npt.NDArray[np.int64], rows: int) -> pa.BooleanArray | None:
+    """True at these places of so many rows; None where they are all."""
+    if len(places) == rows:
+        return None
+    mask = np.zeros(rows, bool)
+    mask[places] = True
+    return pa.array(mask)
+
+
+def _part(table: pa.Table) -> tuple[pa.Table, pa.Table, npt.NDArray[np.bool_] | None]:
+    """The rows without and with a verdict, and which those without are; None where they are all."""
     if VERDICT not in table.column_names or table[VERDICT].null_count == table.num_rows:
-        return table, table.slice(0, 0)
+        return table, table.slice(0, 0), None
     kept = pc.is_null(table[VERDICT])
-    return table.filter(kept), table.filter(pc.invert(kept))
+    return table.filter(kept), table.filter(pc.invert(kept)), kept.to_numpy()

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Literal, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
 from tulu_data.op import Context, Op, verdicts
 from tulu_data.record import ROLES, Kind, conversation_columns, row_hashes
-from tulu_data.turns import SPACE, Mask, Turns, bools, turns_of
+from tulu_data.turns import Mask, Turns, blank, bools, turns_of
 
 Reason = Literal[
     "no_messages",
@@ -85,12 +84,10 @@ def _faults(turns: Turns, ending: str) -> Iterator[tuple[str, Mask]]:
     sizes = turns.sizes()
     yield "no_messages", sizes == 0
     yield "unknown_role", turns.any(~turns.role(*ROLES))
-    yield "empty_content", turns.any(~bools(pc.match_substring_regex(turns.texts, f"[^{SPACE}]")))
+    yield "empty_content", turns.any(blank(turns.texts))
     yield "system_not_first", turns.any(turns.role("system") & ~turns.starts())
     yield "no_user", ~turns.any(turns.role("user"))
-    follows = ~turns.starts()
-    doubled = [turns.role(role) & np.roll(turns.role(role), 1) & follows for role in ("user", "assistant")]
-    yield "consecutive_roles", turns.any(doubled[0] | doubled[1])
+    yield "consecutive_roles", turns.any(turns.repeats("user", "assistant"))
     yield f"not_ending_in_{ending}", (sizes > 0) & ~turns.any(turns.role(ending) & turns.ends())
 
 

@@ -42,9 +42,8 @@ _LICENSES = {
 }
 """Those of the identifiers that the Hub knows which instruction data come under."""
 
-_SIZES = ((10**3, "n<1K"), (10**4, "1K<n<10K"), (10**5, "10K<n<100K"), (10**6, "100K<n<1M"))
-_SIZES += ((10**7, "1M<n<10M"), (10**8, "10M<n<100M"), (10**9, "100M<n<1B"))
-"""The Hub's own classes of size, each with the number of rows that is too many for it."""
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
+"""The Hub's own classes of size: below a thousand rows, and then each to ten times as many."""
 
 
 def describe(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -54,8 +53,14 @@ def describe(folder: Path, manifest: Mapping[str, Any]) -> None:
     (folder / CROISSANT).write_text(croissant(facts, folder), encoding="utf-8")
 
 
-def card(facts: Facts, at: str = HERE) -> str:
-    """The card as Markdown with YAML front matter, for a version that lies `at` a path or ORG/NAME."""
+def card(facts: Facts, at: str = HERE, *, with_dropped: bool = True) -> str:
+    """The card as Markdown with YAML front matter.
+
+    Args:
+        facts: what is told of the version.
+        at: where it lies: a path, or ORG/NAME on the Hub.
+        with_dropped: whether the rejected rows lie there too.
+    """
     parts = [
         f"---\n{_yaml(front_matter(facts))}---",
         f"# {facts.name}",
@@ -72,13 +77,15 @@ def card(facts: Facts, at: str = HERE) -> str:
         "## Recipe",
         _recipe(facts.manifest),
         "## Files",
-        _FILES,
+        _files(facts, with_dropped=with_dropped),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _yaml(data: Any) -> str:
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    """YAML without references: by way of JSON, what stands in two places is two things."""
+    plain = json.loads(json.dumps(data, default=str))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
 # -- for programs --------------------------------------------------------------------------------------------
@@ -87,8 +94,17 @@ def _yaml(data: Any) -> str:
 def front_matter(facts: Facts) -> dict[str, Any]:
     """What the Hub and `datasets` read: among it how many rows each split has, which the loader verifies."""
     kind = facts.manifest["kind"]
-    rows = [{"name": split.name, "num_examples": split.rows} for split in facts.splits]
-    configs = _configs(facts)
+    files = [{"split": split.name, "path": split.pattern} for split in facts.splits]
+    sizes = {
+        "splits": [
+            {"name": split.name, "num_bytes": split.whole, "num_examples": split.rows} for split in facts.splits
+        ],
+        "download_size": sum(split.bytes for split in facts.splits),
+        "dataset_size": sum(split.whole for split in facts.splits),
+    }
+    configs: list[dict[str, Any]] = [{"config_name": "default", "data_files": files, "default": True}]
+    if kind == "preference":
+        configs.append({"config_name": "trl", "data_files": files, "columns": TRL_COLUMNS})
     return {
         "pretty_name": facts.name,
         "license": _license(facts),
@@ -96,18 +112,8 @@ def front_matter(facts: Facts) -> dict[str, Any]:
         "task_categories": ["text-generation"],
         "tags": ["tulu-data", kind, *(["synthetic-sample"] if facts.synthetic else [])],
         "configs": configs,
-        "dataset_info": [{"config_name": c["config_name"], "splits": [dict(r) for r in rows]} for c in configs],
+        "dataset_info": [{"config_name": config["config_name"], **sizes} for config in configs],
     }
-
-
-def _configs(facts: Facts) -> list[dict[str, Any]]:
-    def files() -> list[dict[str, str]]:  # a list of its own each time, so that YAML writes no references
-        return [{"split": split.name, "path": split.pattern} for split in facts.splits]
-
-    configs: list[dict[str, Any]] = [{"config_name": "default", "data_files": files(), "default": True}]
-    if facts.manifest["kind"] == "preference":
-        configs.append({"config_name": "trl", "data_files": files(), "columns": TRL_COLUMNS})
-    return configs
 
 
 def _license(facts: Facts) -> str:
@@ -122,7 +128,7 @@ def size(rows: int) -> str:
     >>> size(939_344)
     '100K<n<1M'
     """
-    return next((name for too_many, name in _SIZES if rows < too_many), "n>1B")
+    return next((name for power, name in enumerate(_SIZES, 3) if rows < 10**power), "n>1B")
 
 
 # -- for people ----------------------------------------------------------------------------------------------
@@ -136,8 +142,8 @@ def _introduction(facts: Facts) -> Iterator[str]:
     )
     if facts.synthetic:
         yield (
-            "**A synthetic sample**: rows of this version were made up, to try its recipe without the data that"
-            " the recipe names. It is not that data: train nothing on it, and cite none of its numbers."
+            "**A synthetic sample**: rows of this version were made up, to try its recipe without the data "
+            "that the recipe names. It is not that data: train nothing on it, and cite none of its numbers."
         )
     if manifest["preview"]:
         yield f"**A preview**: only the first {manifest['limit']:,} rows of each source were read."
@@ -166,10 +172,10 @@ def _how_to_load(facts: Facts, at: str) -> Iterator[str]:
 
 _TRL = {
     "sft": "`SFTTrainer` reads `messages`, and `tools` where there are some.",
-    "preference": "the config `trl` has the columns that `DPOTrainer` and `RewardTrainer` take. They find the "
-    "prompt in `chosen` and `rejected`, and refuse a text `prompt` beside them.",
-    "rlvr": "`GRPOTrainer` wants the conversation as `prompt`; the other columns reach the reward functions as "
-    "lists, under their names.",
+    "preference": "the config `trl` has the columns that `DPOTrainer` and `RewardTrainer` take. They find "
+    "the prompt in `chosen` and `rejected`, and refuse a text `prompt` beside them.",
+    "rlvr": "`GRPOTrainer` wants the conversation as `prompt`; the other columns reach the reward functions "
+    "as lists, under their names.",
     "prompts": "the trainers that generate want the conversation as `prompt`.",
 }
 _RENAMED = 'prompts = load_dataset("{at}", split="train").rename_column("messages", "prompt")'
@@ -214,7 +220,7 @@ def _sources(facts: Facts) -> str:
 
 
 def _licenses_of(facts: Facts, source: Mapping[str, Any]) -> str:
-    """Those of a source's rows, with their numbers where they differ; what the recipe states if none is kept."""
+    """Those of a source's rows, with numbers where they differ; what the recipe states if none is kept."""
     held = facts.licenses.get(source["name"])
     if not held:
         return source["license"] or UNKNOWN
@@ -230,11 +236,11 @@ def _licenses(facts: Facts) -> str:
         (name or UNKNOWN, f"{n:,}", f"{n / facts.rows:.1%}")
         for name, n in sorted(counts.items(), key=lambda item: (-item[1], item[0] or ""))
     ]
-    missing = counts[None]
-    note = "As the recipe states them for a source, or else as the source's own rows do; they were not verified."
-    if missing:
-        note += f" {missing:,} row{'s' * (missing != 1)} of {facts.rows:,} have no licence stated."
-    return f"{_table(('licence', 'rows', 'of rows'), rows, 1)}\n\n{note} `lineage.parquet` has that of each row."
+    told = _table(("licence", "rows", "of rows"), rows, 1)
+    note = "As the recipe states them for a source, or else as its own rows do; nobody verified them."
+    if counts[None]:
+        note += f" {counts[None]:,} of {facts.rows:,} rows have no licence stated."
+    return f"{told}\n\n{note} `lineage.parquet` has that of each row."
 
 
 def _steps(manifest: Mapping[str, Any]) -> str:
@@ -264,9 +270,17 @@ def _certified(manifest: Mapping[str, Any]) -> list[str]:
 
 def _recipe(manifest: Mapping[str, Any]) -> str:
     """The recipe with what it includes, in a fence that no text of it can end."""
-    text = _yaml(json.loads(json.dumps(manifest["recipe"], default=str)))
+    text = _yaml(manifest["recipe"])
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=2))
-    return f"Includes merged, defaults filled in; `lock.json` pins what it reads.\n\n{fence}yaml\n{text}{fence}"
+    note = "Includes merged, defaults filled in; `lock.json` pins what it reads."
+    return f"{note}\n\n{fence}yaml\n{text}{fence}"
+
+
+def _files(facts: Facts, *, with_dropped: bool) -> str:
+    certified = bool(_certified(facts.manifest))
+    held_out = any(split.name == "test" for split in facts.splits)
+    there = {"dropped": with_dropped, "certificate": certified, "test": held_out}
+    return "\n".join(f"- {text}" for part, text in _FILES if there.get(part, True))
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
@@ -279,11 +293,17 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
-_FILES = """\
-- `data/`: the rows, in the order to train on; `test/`: those held out, where the recipe holds some out.
-- `lineage.parquet`: by `id`, which row of which source each row was, its licence, and its other columns.
-- `dropped/`: every rejected row, its verdict and the evidence, a file per step.
-- `matches.parquet`: what decontamination found, where the recipe asks for it; `report.html` shows it.
-- `certificate.json`, `certificate.html`: what was checked against which suite, and what a control found.
-- `manifest.json`: the resolved recipe, locked sources, counts, hashes; `lock.json`: what pins the sources.
-- `croissant.json`: this dataset as Croissant (JSON-LD): files, columns, and what it was derived from."""
+_FILES = (
+    ("data", "`data/`: the rows, in the order to train on."),
+    ("test", "`test/`: the rows held out."),
+    ("lineage", "`lineage.parquet`: which row of which source each row was, its licence, its other columns."),
+    ("dropped", "`dropped/`: every rejected row, its verdict and the evidence, a file per step."),
+    ("dropped", "`matches.parquet`: what decontamination found, if anything; `report.html` shows it."),
+    ("certificate", "`certificate.json`, `certificate.html`: what was checked, and what a control found."),
+    ("manifest", "`manifest.json`: the resolved recipe, locked sources, counts, hashes."),
+    ("lock", "`lock.json`: what pins the sources."),
+    (
+        "croissant",
+        "`croissant.json`: files, columns and what they were derived from, as Croissant (JSON-LD).",
+    ),
+)

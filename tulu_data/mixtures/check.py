@@ -12,14 +12,16 @@ from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tulu_data.decontam.check import suite_problems
 from tulu_data.document import read_document
-from tulu_data.errors import Problem, RecipeError, SourceError, TuluDataError, Where
+from tulu_data.errors import Problem, RecipeError, SourceError, TuluDataError, Where, nearest
 from tulu_data.mixtures.recipe import Recipe, SourceAt, StepAt, load_recipe
 from tulu_data.mixtures.select import target
 from tulu_data.mixtures.store import resolver
+from tulu_data.mixtures.tokens import TokenCounter
 from tulu_data.op import Context, Fold, Op, Registry, Step
 from tulu_data.progress import Progress
 from tulu_data.record import Kind, working_schema
@@ -131,37 +133,48 @@ def _names_suite(name: str, workspace: Workspace) -> bool:
         return False  # it is told as a recipe's fault
 
 
-def checked(name: str, around: Surroundings, *, whole: bool = True) -> Checked:
-    """The recipe with its sources opened and its steps made, and every problem that was met.
+def checked(name: str, around: Surroundings) -> Checked:
+    """The recipe with its sources opened and its steps made, and every problem that was met."""
+    try:
+        return checked_recipe(load_recipe(name, around.workspace), around)
+    except RecipeError as error:
+        return Checked(problems=list(error.problems))
+
+
+def checked_recipe(recipe: Recipe, around: Surroundings, *, whole: bool = True) -> Checked:
+    """A recipe that was read, its sources opened and its steps made, and every problem that was met.
 
     Where not the `whole` sources shall be used, counts above what exists are no problem.
     """
-    found = Checked()
-    try:
-        found.recipe = load_recipe(name, around.workspace)
-    except RecipeError as error:
-        found.problems += error.problems
-        return found
-    found.steps = _ready_steps(found.recipe.steps, around, found.problems)
-    found.problems += _unread_columns(found.recipe.kind, found.steps)
+    found = Checked(recipe)
+    found.problems += _no_tokenizer(recipe)
+    found.steps = _ready_steps(recipe.steps, around, found.problems)
+    found.problems += _unread_columns(recipe.kind, found.steps)
     context = Context(
-        found.recipe.kind,
-        found.recipe.seed,
+        recipe.kind,
+        recipe.seed,
         mirror=around.mirror,
         say=around.progress.say,
         cache=around.cache,
     )
     found.problems += [problem for ready in found.steps for problem in _unready(ready, context)]
-    for at in found.recipe.sources:
+    for at in recipe.sources:
         try:
-            source = _open(at, found.recipe.kind, around, found)
+            source = _open(at, recipe.kind, around, found)
         except TuluDataError as error:
             found.problems += _told(error, at.where, f"source {at.entry.name}: ")
             continue
         found.sources.append(source)
         if whole and source.rows is not None:
-            found.problems += _wrong_share(at, source.rows)
+            found.problems += _wrong_share(source, source.rows)
     return found
+
+
+def _no_tokenizer(recipe: Recipe) -> Iterator[Problem]:
+    try:
+        TokenCounter.open(recipe.kind, recipe.tokenizer)
+    except TuluDataError as error:
+        yield Problem(str(error), str(recipe.file))
 
 
 # -- steps -------------------------------------------------------------------------------------------------
@@ -221,6 +234,8 @@ def _open(at: SourceAt, kind: Kind, around: Surroundings, found: Checked) -> Ope
     source = open_source(entry.spec(), base=at.base, mirror=around.mirror, store=resolver(around.store))
     sample, bad, read = _sample(source)
     adapter = _adapter(at, sample, kind)
+    if entry.strata:
+        check_stratum(sample, entry.strata.by)
     aside = SetAside(bad)
     if (
         adapter.gathers
@@ -240,6 +255,19 @@ def _open(at: SourceAt, kind: Kind, around: Surroundings, found: Checked) -> Ope
         problems.append(Problem(what, where, "Add `license: …` with its SPDX identifier", "warning"))
     rows = None if adapter.gathers else read if read is not None else _rows(source)
     return OpenSource(at, source, adapter, rows)
+
+
+def check_stratum(batch: Batch, column: str) -> None:
+    """Refuses a column to take rows by that is not there, or holds more than one value per row."""
+    if column not in batch.table.column_names:
+        near = nearest(column, batch.table.column_names)
+        raise SourceError(
+            f"`stratify` names no column of the rows: {column!r}", where=batch.file, nearest=near
+        )
+    kind = batch.table.schema.field(column).type
+    if pa.types.is_nested(kind):
+        what = f"`stratify` names the column {column!r}, which holds {kind}"
+        raise SourceError(what, where=batch.file, expected="a column with one value per row")
 
 
 def _sample(source: Source) -> tuple[Batch, list[BadRow], int | None]:
@@ -296,17 +324,20 @@ def _adapter(at: SourceAt, sample: Batch, kind: Kind) -> Adapter:
     return adapter
 
 
-def too_few(at: SourceAt, rows: int) -> Problem:
-    """The problem of a count above what exists."""
-    what = f"source {at.entry.name}: count {at.entry.count:,} is above the {rows:,} rows that exist"
-    return Problem(what, str(at.where), f"Ask for at most {rows}, or leave `count` out to take them all")
+def too_few(source: OpenSource, rows: int) -> Problem:
+    """The problem of a count above what exists; of a synthetic sample it is none."""
+    entry, where = source.at.entry, str(source.at.where)
+    what = f"source {entry.name}: count {entry.count:,} is above the {rows:,} rows that exist"
+    if source.source.synthetic:
+        return Problem(f"{what}, of a synthetic sample", where, "All are taken", "warning")
+    return Problem(what, where, f"Ask for at most {rows}, or leave `count` out to take them all")
 
 
-def _wrong_share(at: SourceAt, rows: int) -> Iterator[Problem]:
+def _wrong_share(source: OpenSource, rows: int) -> Iterator[Problem]:
     """What is wrong with the share that a recipe asks for of so many rows."""
-    entry = at.entry
+    at, entry = source.at, source.at.entry
     if rows < (entry.count or 0):
-        yield too_few(at, rows)
+        yield too_few(source, rows)
     elif rows and not target(rows, count=entry.count, fraction=entry.fraction):
         what = f"source {entry.name}: fraction {entry.fraction} of the {rows:,} rows that exist takes none"
         yield Problem(what, str(at.where), "Ask for more, or leave the source out", "warning")

@@ -102,7 +102,9 @@ def croissant(facts: Facts, folder: Path, url: str | None = None) -> str:
 
 def _description(facts: Facts) -> str:
     manifest = facts.manifest
-    text = f"{facts.rows:,} {manifest['kind']} rows, built by tulu-data from its recipe {manifest['mixture']}."
+    text = (
+        f"{facts.rows:,} {manifest['kind']} rows, built by tulu-data from its recipe {manifest['mixture']}."
+    )
     warning = " A synthetic sample: rows were made up to try the recipe with." if facts.synthetic else ""
     return f"{text}{warning} Logical hash of the rows: {manifest['logical_hash']}."
 

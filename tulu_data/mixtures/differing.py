@@ -10,6 +10,8 @@ A row that only one version has is held against the other version, in this order
     unread       none of these though the source is the same: a bad row set aside, or behind a preview's limit
 """
 
+# ruff: noqa: S608 - the names of tables and columns are fixed, and `parquet` quotes paths
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -85,7 +87,7 @@ class Side:
 
 
 def pinned(source: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What fixes the rows of a source, wherever its files lie: its commit or its files' hashes, its adapter."""
+    """What fixes the rows of a source, wherever its files lie: a commit or the files' hashes, the adapter."""
     lock = source.get("lock") or {}
     files = tuple(file.get("sha256") for file in lock.get("files", ()))
     place = () if files else (lock.get("origin"),)
@@ -122,7 +124,7 @@ class Comparison:
 
     def totals(self, side: Side) -> dict[str, tuple[int, int | None]]:
         """By source: its rows, copies among them, and their tokens where the version counted them."""
-        sql = f"SELECT source, sum(copies)::BIGINT, sum(tokens)::BIGINT FROM {side.name} GROUP BY source"  # noqa: S608
+        sql = f"SELECT source, sum(copies)::BIGINT, sum(tokens)::BIGINT FROM {side.name} GROUP BY source"
         return {source: (rows, tokens) for source, rows, tokens in query(self.connection, sql)}
 
     def _run(self, sql: str) -> None:
@@ -136,14 +138,14 @@ class Comparison:
         file = lineage_file(side.version.path)
         known = set(pq.read_schema(file).names)
         tokens = "tokens" if "tokens" in known else "NULL::INTEGER"
-        rows = f"SELECT id, source, upstream_id, license, {tokens} AS tokens FROM {parquet([file])}"  # noqa: S608
-        copied = f"SELECT count(*) FROM {parquet([file])} WHERE contains(id, '+')"  # noqa: S608
+        rows = f"SELECT id, source, upstream_id, license, {tokens} AS tokens FROM {parquet([file])}"
+        copied = f"SELECT count(*) FROM {parquet([file])} WHERE contains(id, '+')"
         if query(self.connection, copied) != [(0,)]:
             rows = f"""SELECT split_part(id, '+', 1) AS id, any_value(source) AS source,
                 any_value(upstream_id) AS upstream_id, any_value(license) AS license,
-                sum(tokens) AS tokens, count(*) AS copies FROM ({rows}) GROUP BY ALL"""  # noqa: S608
+                sum(tokens) AS tokens, count(*) AS copies FROM ({rows}) GROUP BY ALL"""
         else:
-            rows = f"SELECT *, 1 AS copies FROM ({rows})"  # noqa: S608
+            rows = f"SELECT *, 1 AS copies FROM ({rows})"
         self._run(f"CREATE TABLE {side.name} AS {rows}")
 
     def _only(self, here: Side, other: Side, name: str) -> None:
@@ -157,18 +159,18 @@ class Comparison:
         one, two = (once.format(name) for name in ("removed", "added"))
         self._run(
             f"""CREATE TABLE edited AS SELECT r.source, r.upstream_id, r.id AS earlier_id, a.id
-            FROM ({one}) r JOIN ({two}) a USING (source, upstream_id)"""  # noqa: S608
+            FROM ({one}) r JOIN ({two}) a USING (source, upstream_id)"""
         )
         for side in (self.before, self.after):
             self._run(
                 f"""DELETE FROM edited WHERE (source, upstream_id) IN (
                 SELECT source, upstream_id FROM {self._everything(side)} SEMI JOIN edited
-                USING (source, upstream_id) GROUP BY ALL HAVING count(DISTINCT id) > 1)"""  # noqa: S608
+                USING (source, upstream_id) GROUP BY ALL HAVING count(DISTINCT id) > 1)"""
             )
 
     def _everything(self, side: Side) -> str:
         """The rows of a version, those that it dropped among them."""
-        kept = f"SELECT id, source, upstream_id FROM {side.name}"  # noqa: S608
+        kept = f"SELECT id, source, upstream_id FROM {side.name}"
         files = dropped_files(side.version.path)
         dropped = f" UNION ALL SELECT id, source, upstream_id FROM {parquet(files)}" if files else ""
         return f"({kept}{dropped})"
@@ -191,7 +193,7 @@ class Comparison:
             f"""SELECT '{name}' AS change, m.id, m.source, m.upstream_id, d.step, d.verdict,
             NULL::VARCHAR AS earlier_id, NULL::VARCHAR AS columns, m.copies AS {known}, 0 AS {missing}
             FROM {name} m LEFT JOIN ({self._dropped(other, name)}) d USING (id)
-            WHERE m.id NOT IN (SELECT {paired} FROM edited) ORDER BY m.id"""  # noqa: S608
+            WHERE m.id NOT IN (SELECT {paired} FROM edited) ORDER BY m.id"""
         )
         here = self.after if name == "added" else self.before
         because = list(_responsible(rows, here, other))
@@ -203,7 +205,7 @@ class Comparison:
         if not files:
             return "SELECT NULL::VARCHAR AS id, NULL::BIGINT AS step, NULL::VARCHAR AS verdict"
         return f"""SELECT split_part(id, '+', 1) AS id, min(step) AS step, arg_min(verdict, step) AS verdict
-            FROM {parquet(files)} WHERE split_part(id, '+', 1) IN (SELECT id FROM {name}) GROUP BY ALL"""  # noqa: S608
+            FROM {parquet(files)} WHERE split_part(id, '+', 1) IN (SELECT id FROM {name}) GROUP BY ALL"""
 
     # -- rows of both ----------------------------------------------------------------------------------------
 
@@ -225,7 +227,7 @@ class Comparison:
         files = data_files(side.version.path)
         known = {name for file in files[:1] for name in pq.read_schema(file).names}
         parts = [f"hash({c}) AS {c}" if c in known else f"hash(NULL) AS {c}" for c in columns]
-        return f"(SELECT id, {', '.join(parts)} FROM {parquet(files)} WHERE NOT contains(id, '+'))"  # noqa: S608
+        return f"(SELECT id, {', '.join(parts)} FROM {parquet(files)} WHERE NOT contains(id, '+'))"
 
     def _values(self, because: str, one: str, two: str, columns: Iterable[str]) -> pa.Table:
         told = [f"CASE WHEN x.{c} IS DISTINCT FROM y.{c} THEN '{c}' END" for c in columns]
@@ -235,7 +237,7 @@ class Comparison:
             NULL::BIGINT AS step, NULL::VARCHAR AS verdict, id AS earlier_id,
             concat_ws(', ', {", ".join(told)}) AS columns, a.copies AS copies_before, b.copies AS copies_after
             FROM {one} x JOIN {two} y USING (id) JOIN {BEFORE} a USING (id) JOIN {AFTER} b USING (id)
-            WHERE {" OR ".join(differ)} ORDER BY id"""  # noqa: S608
+            WHERE {" OR ".join(differ)} ORDER BY id"""
         )
 
     def _moved(self) -> pa.Table:
@@ -247,14 +249,14 @@ class Comparison:
             NULL::VARCHAR AS verdict, id AS earlier_id, NULL::VARCHAR AS columns, a.copies AS copies_before,
             b.copies AS copies_after FROM ({one}) x FULL JOIN ({two}) y USING (id)
             JOIN {BEFORE} a USING (id) JOIN {AFTER} b USING (id)
-            WHERE x.held IS DISTINCT FROM y.held ORDER BY id"""  # noqa: S608
+            WHERE x.held IS DISTINCT FROM y.held ORDER BY id"""
         )
 
     def _held_out(self, side: Side) -> str:
         files = sorted((side.version.path / TEST).glob("*.parquet"))
         if not files:
             return "SELECT NULL::VARCHAR AS id, NULL::BOOLEAN AS held LIMIT 0"
-        return f"SELECT DISTINCT split_part(id, '+', 1) AS id, true AS held FROM {parquet(files)}"  # noqa: S608
+        return f"SELECT DISTINCT split_part(id, '+', 1) AS id, true AS held FROM {parquet(files)}"
 
     def _reweighted(self) -> pa.Table:
         """Rows that stand another number of times in one version than in the other."""
@@ -262,14 +264,14 @@ class Comparison:
             f"""SELECT 'reweighted' AS change, id, b.source, b.upstream_id, 'repeat' AS because,
             NULL::BIGINT AS step, NULL::VARCHAR AS verdict, id AS earlier_id, NULL::VARCHAR AS columns,
             a.copies AS copies_before, b.copies AS copies_after
-            FROM {BEFORE} a JOIN {AFTER} b USING (id) WHERE a.copies != b.copies ORDER BY id"""  # noqa: S608
+            FROM {BEFORE} a JOIN {AFTER} b USING (id) WHERE a.copies != b.copies ORDER BY id"""
         )
 
 
 def _rewriting(manifest: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """The steps that may give a row another content."""
+    """What may give a row another content: the steps that do more than judge, and what seeds them."""
     steps = (step for step in manifest["steps"] if step["op"] not in FILTERS)
-    return [(step["op"], step["version"], step["fingerprint"]) for step in steps]
+    return [(step["op"], step["version"], step["fingerprint"], manifest["seed"]) for step in steps]
 
 
 def _responsible(rows: pa.Table, here: Side, other: Side) -> Iterator[str]:
@@ -277,16 +279,24 @@ def _responsible(rows: pa.Table, here: Side, other: Side) -> Iterator[str]:
     sources = rows["source"].to_pylist()
     dropped = rows["verdict"].is_valid().to_pylist()
     unselected = _unselected(rows, other)
+    rest = {name: _unexplained(of, here.sources.get(name)) for name, of in other.sources.items()}
     for source, gone, cut in zip(sources, dropped, unselected, strict=True):
         if source not in other.sources:
             yield "source"
-        elif gone:
-            yield "dropped"
-        elif cut:
-            yield cut
         else:
-            same = pinned(other.sources[source]) == pinned(here.sources[source])
-            yield "unread" if same else "upstream"
+            yield "dropped" if gone else cut or rest[source]
+
+
+def _unexplained(other: Mapping[str, Any], here: Mapping[str, Any] | None) -> str:
+    """What is responsible for rows of a source that were neither dropped nor lie beyond a cut."""
+    if here is None or pinned(other) != pinned(here):
+        return "upstream"
+    rows = other["rows"]
+    for word, there in (("selection", rows["read"] - rows["bad"]), ("quota", rows.get("survived", 0))):
+        told = other.get(word) or {}
+        if told.get("cut") is None and told.get("rows", there) < there:  # by strata: there is no single cut
+            return word
+    return "unread"
 
 
 def _unselected(rows: pa.Table, other: Side) -> list[str]:
@@ -298,7 +308,9 @@ def _unselected(rows: pa.Table, other: Side) -> list[str]:
         mask: npt.NDArray[np.bool_] = names == name
         if not known or not mask.any():
             continue
-        keys = sort_keys(rows["id"].filter(pa.array(mask)).combine_chunks(), other.manifest["seed"]).to_numpy()
+        keys = sort_keys(
+            rows["id"].filter(pa.array(mask)).combine_chunks(), other.manifest["seed"]
+        ).to_numpy()
         told = np.full(len(keys), "", object)
         for word, cut in reversed(known):
             told[keys > np.uint64(cut)] = word
@@ -308,7 +320,7 @@ def _unselected(rows: pa.Table, other: Side) -> list[str]:
 
 
 def cuts_of(source: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """The selections that a source of a manifest went through, each with the largest sort key that it took."""
+    """The selections that a source of a manifest went through, each with the largest key that it took."""
     for word in ("selection", "quota"):
         cut = (source.get(word) or {}).get("cut")
         if cut is not None:

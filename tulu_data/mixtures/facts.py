@@ -26,6 +26,9 @@ class Split:
     files: tuple[str, ...]
     rows: int
     bytes: int
+    """Of its files."""
+    whole: int
+    """Of its rows once they are decompressed."""
 
     @property
     def pattern(self) -> str:
@@ -70,15 +73,20 @@ def facts_of(folder: Path, manifest: Mapping[str, Any]) -> Facts:
         StoreError: `lineage.parquet` is missing.
     """
     files: Mapping[str, Mapping[str, Any]] = manifest["files"]
-    splits = (_split(name, of, files) for name, of in SPLITS.items())
+    splits = (_split(name, folder, part, files) for name, part in SPLITS.items())
     found = tuple(split for split in splits if split.files)
     return Facts(manifest, found, _licenses(lineage_file(folder)))
 
 
-def _split(name: str, folder: str, files: Mapping[str, Mapping[str, Any]]) -> Split:
-    held = {path: told for path, told in files.items() if path.startswith(f"{folder}/")}
+def _split(name: str, folder: Path, part: str, files: Mapping[str, Mapping[str, Any]]) -> Split:
+    held = {path: told for path, told in files.items() if path.startswith(f"{part}/")}
     rows, size = (sum(told[key] for told in held.values()) for key in ("rows", "bytes"))
-    return Split(name, folder, tuple(sorted(held)), rows, size)
+    return Split(name, part, tuple(sorted(held)), rows, size, sum(_whole(folder / path) for path in held))
+
+
+def _whole(path: Path) -> int:
+    footer = pq.read_metadata(path)
+    return sum(int(footer.row_group(group).total_byte_size) for group in range(footer.num_row_groups))
 
 
 def _licenses(lineage: Path) -> dict[str, Counter[str | None]]:

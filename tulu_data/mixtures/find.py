@@ -142,6 +142,11 @@ def lineage_file(version: Path) -> Path:
     return path
 
 
+def size_of(folder: Path) -> int:
+    """The bytes of the files in a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_symlink() or path.is_file())
+
+
 def parquet(files: Sequence[Path], *, places: bool = False) -> str:
     """The files as a table of SQL; what their paths hold of a pattern's signs stands for itself.
 

@@ -7,33 +7,35 @@ over the same sources differ in nothing else.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tulu_data import __version__
 from tulu_data.engine import Count
 from tulu_data.mixtures.check import Checked, OpenSource, ReadyStep, Surroundings
-from tulu_data.mixtures.outcome import Kept
+from tulu_data.mixtures.kept import Kept
+from tulu_data.mixtures.quota import Quota
 from tulu_data.mixtures.reading import Loaded
 from tulu_data.mixtures.recipe import Recipe
 from tulu_data.mixtures.select import Chosen
 from tulu_data.mixtures.store import file_hash
 from tulu_data.op import Op
-from tulu_data.sources import SourceLock
+from tulu_data.record import VERDICT
+from tulu_data.workspace import Workspace
 
 FORMAT = 1
-BYTES_PER_TOKEN = 4
-"""Bytes of UTF-8 text per token, for estimates: the usual rule of thumb for English text. An exact count
-needs a tokenizer, which a mixture does not choose."""
 
 _MADE_OF = ("kind", "seed", "layout", "recipe", "sources", "steps")
 """The parts of a manifest that tell what the rows were made of: all but times, libraries and files' bytes."""
@@ -51,6 +53,7 @@ class Built:
     chosen: list[Chosen]
     counts: list[Count]
     kept: Kept
+    quotas: list[Quota]
     dropped: Counter[tuple[str, str]]
     logical_hash: str
     locks: dict[str, dict[str, Any]]
@@ -66,13 +69,17 @@ def manifest(built: Built, folder: Path) -> dict[str, Any]:
         "version": "",
         "preview": built.limit is not None,
         **({"limit": built.limit} if built.limit is not None else {}),
+        **({"synthetic": True} if any(s.source.synthetic for s in built.found.sources) else {}),
         "kind": built.recipe.kind,
         "seed": built.recipe.seed,
         "layout": built.recipe.layout,
         "rows": built.kept.rows,
+        **({"test_rows": built.kept.test_rows} if built.recipe.holdout else {}),
+        "tokens": {"rows": sum(t.tokens for t in built.kept.totals.values()), **built.kept.counter.told()},
         "columns": built.kept.schema().names,
         "logical_hash": built.logical_hash,
         "recipe": built.recipe.resolved(),
+        "bases": bases(built.recipe, built.around.workspace),
         "sources": _sources(built),
         "steps": _steps(built),
         "warnings": [f"{p.what}. {p.remedy}" for p in built.found.problems if p.level == "warning"],
@@ -94,7 +101,7 @@ def differences(earlier: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str
 
 
 def rows_of_sources(built: Built) -> list[dict[str, Any]]:
-    """What happened to the rows of each source: read, bad, selected, dropped by verdict, kept."""
+    """What happened to the rows of each source: read, bad, selected, dropped by verdict, survived, kept."""
     rows = []
     for loaded, chosen in zip(built.loaded, built.chosen, strict=True):
         dropped = {
@@ -107,36 +114,41 @@ def rows_of_sources(built: Built) -> list[dict[str, Any]]:
                 "bad": len(loaded.bad),
                 "selected": int(chosen.taken.sum()),
                 "dropped": dropped,
+                "survived": len(built.kept.of_source(loaded.name)[0]),
                 "kept": built.kept.totals[loaded.name].rows,
             }
         )
     return rows
 
 
-def lock(built: Built) -> dict[str, Any]:
-    """What pins each source, as data for `lock.json`."""
-    return {"format": FORMAT, "sources": built.locks}
+def bases(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
+    """Where the relative paths of the recipe begin, so that it can be built again from what is kept of it.
 
+    One entry for each source and step: a folder, from the root of the workspace or of the shipped
+    recipes where it lies in one of them, else from the folder of the recipe's own file.
+    """
+    home = recipe.file.parent.resolve()
 
-def source_locks(sources: Iterable[OpenSource], store: Path) -> dict[str, dict[str, Any]]:
-    """What pins each source, by its name. Files are read once more for their hashes."""
-    return {source.at.entry.name: _source_lock(source.source.lock(), store.resolve()) for source in sources}
+    def told(folder: Path) -> str:
+        folder = folder.resolve()
+        for root in workspace.roots():
+            if folder.is_relative_to(root.resolve()):
+                return folder.relative_to(root.resolve()).as_posix()
+        return f"recipe:{os.path.relpath(folder, home)}"
 
-
-def _source_lock(told: SourceLock, store: Path) -> dict[str, Any]:
-    """A source's lock; files of the store are named from the store's own folder."""
-    data: dict[str, Any] = told.model_dump(mode="json", exclude_none=True)
-    for file in data.get("files", ()):
-        path = Path(file["path"])
-        if path.is_absolute() and path.resolve().is_relative_to(store):
-            file["path"] = f"store/{path.resolve().relative_to(store).as_posix()}"
-    return data
+    return {
+        "sources": [told(source.base) for source in recipe.sources],
+        "steps": [told(step.base) for step in recipe.steps],
+        **({"tokenizer": told(recipe.tokenizer.parent)} if recipe.tokenizer else {}),
+    }
 
 
 def _sources(built: Built) -> list[dict[str, Any]]:
-    text = sum(total.text_bytes for total in built.kept.totals.values())
+    tokens = sum(total.tokens for total in built.kept.totals.values())
     told = []
-    for source, loaded, counts in zip(built.found.sources, built.loaded, rows_of_sources(built), strict=True):
+    for source, loaded, chosen, quota, counts in zip(
+        built.found.sources, built.loaded, built.chosen, built.quotas, rows_of_sources(built), strict=True
+    ):
         total = built.kept.totals[loaded.name]
         told.append(
             {
@@ -146,15 +158,32 @@ def _sources(built: Built) -> list[dict[str, Any]]:
                 "adapter": source.adapter.name,
                 "left_out": loaded.left_out,
                 "lock": built.locks[loaded.name],
-                "rows": {key: counts[key] for key in ("read", "bad", "selected", "kept")},
+                "rows": {key: counts[key] for key in ("read", "bad", "selected", "survived", "kept")}
+                | ({"test": total.test_rows} if built.recipe.holdout else {}),
+                "selection": {
+                    "rows": int(chosen.taken.sum()),
+                    "cut": _cut(chosen.keys, chosen.taken, source),
+                },
+                "quota": {
+                    "rows": total.rows,
+                    "cut": _cut(built.kept.of_source(loaded.name)[0], quota.copies > 0, source),
+                    "words": quota.words,
+                },
                 "dropped": counts["dropped"],
                 "text_bytes": total.text_bytes,
-                "tokens_estimated": total.text_bytes // BYTES_PER_TOKEN,
+                "tokens": total.tokens,
                 "share_of_rows": _share(total.rows, built.kept.rows),
-                "share_of_tokens": _share(total.text_bytes, text),
+                "share_of_tokens": _share(total.tokens, tokens),
             }
         )
     return told
+
+
+def _cut(keys: npt.NDArray[np.uint64], taken: npt.NDArray[np.bool_], source: OpenSource) -> str | None:
+    """The largest key that was taken, where those with larger ones were not."""
+    if taken.all() or not taken.any() or source.at.entry.strata:
+        return None
+    return f"{int(keys[taken].max()):016x}"
 
 
 def _share(part: int, whole: int) -> float:
@@ -185,7 +214,14 @@ def _step(number: int, ready: ReadyStep, counts: list[Count], built: Built) -> d
         "rows_in": ops[0].rows_in if ops else 0,
         "rows_out": ops[-1].rows_out if ops else 0,
         "dropped": dict(sorted(reasons.items())),
+        "writes": _writes(ready),
     }
+
+
+def _writes(ready: ReadyStep) -> list[str]:
+    """The columns of evidence that a step leaves beside the rows."""
+    fields = [f.name for op in ready.plan if isinstance(op, Op) for f in op.writes()]
+    return [name for name in dict.fromkeys(fields) if name != VERDICT and not name.startswith("_")]
 
 
 def _files(folder: Path) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,8 @@
     seed: 42
     decontaminate: tulu3           # a suite, or {suite, roles, on_unseen}; first unless `steps` places it
     layout: shuffled               # or by_source
+    size: 50000                    # rows in all, or {rows: N}, {tokens: N}, {rows: max}, {tokens: max}
+    holdout: {fraction: 0.01}      # a split `test`, by the hash of the prompt
     include: [base.yaml]           # their sources and steps come first, this file's scalars win
     sources:
       - {name: maths, from: "hf:org/maths", revision: main, count: 1000}
@@ -12,6 +14,7 @@
     steps:
       - {op: exact_dedup}
 
+What `count`, `fill`, `repeat`, `weight` and the like mean is told in `quota`.
 Paths are relative to the file that names them. Faults are gathered: one `RecipeError` tells them all.
 """
 
@@ -60,6 +63,41 @@ def _mixture_name(name: str) -> str:
     return name
 
 
+class Stratify(BaseModel):
+    """Rows are taken by the values of a column, so that none is lost or overdone by chance."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    by: str
+    """A native column of the source with one text, number or truth value per row."""
+    shares: Literal["proportional", "equal"] = "proportional"
+    """Whether each value keeps its share, or all have the same number of rows as far as there are so many."""
+
+
+class Size(BaseModel):
+    """How much there is in all: so many rows or tokens, or as much as the weights and the rows allow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    rows: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
+    tokens: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Size:
+        if (self.rows is None) == (self.tokens is None):
+            raise ValueError("a size is given in `rows` or in `tokens`")
+        return self
+
+
+class Holdout(BaseModel):
+    """Rows that become the split `test`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    """About this part of the prompts: those with the smallest hashes."""
+
+
 class SourceEntry(SourceSpec):
     """One entry of `sources`: what to read, and how many of its rows to take."""
 
@@ -75,12 +113,27 @@ class SourceEntry(SourceSpec):
     """How many rows to take."""
     fraction: Annotated[float, Field(gt=0, le=1)] | None = None
     """Which part of the rows to take."""
+    fill: bool = False
+    """Whether `count` or `fraction` is taken from the rows that pass the steps, not from those that go in."""
+    stratify: str | Stratify | None = None
+    """The column whose values keep their shares among the rows that are taken."""
+    repeat: Annotated[float, Field(ge=1, le=1000)] | None = None
+    """How often each row stands in the mixture."""
+    weight: Annotated[float, Field(gt=0)] | None = None
+    """The source's share, beside the weights of other sources."""
 
     @model_validator(mode="after")
-    def _one_amount(self) -> SourceEntry:
+    def _amounts(self) -> SourceEntry:
         if self.count is not None and self.fraction is not None:
             raise ValueError("`count` and `fraction` are both given; keep one")
+        if self.fill and self.count is None and self.fraction is None:
+            raise ValueError("`fill` says where `count` or `fraction` is taken from; give one of them")
         return self
+
+    @property
+    def strata(self) -> Stratify | None:
+        """How rows are taken by the values of a column, if they are."""
+        return Stratify(by=self.stratify) if isinstance(self.stratify, str) else self.stratify
 
     def spec(self) -> SourceSpec:
         """What the readers need of it."""
@@ -97,6 +150,10 @@ class _File(BaseModel):
     seed: int | None = None
     layout: Layout | None = None
     decontaminate: str | dict[str, Any] | None = None
+    size: Annotated[int, Field(ge=1)] | Size | None = None
+    max_per_source: Annotated[int, Field(ge=1)] | None = None
+    holdout: Holdout | None = None
+    tokenizer: str | None = None
     include: list[str] = []
     sources: list[dict[str, Any]] = []
     steps: list[dict[str, Any]] = []
@@ -132,6 +189,13 @@ class Recipe:
     steps: tuple[StepAt, ...]
     """In the order they run, decontamination among them."""
     file: Path
+    size: Size | None = None
+    """How much of all rows there shall be."""
+    max_per_source: int | None = None
+    """The most rows of one source."""
+    holdout: Holdout | None = None
+    tokenizer: Path | None = None
+    """A `tokenizer.json` that counts tokens; without it they are estimated."""
 
     def resolved(self) -> dict[str, Any]:
         """The recipe as plain data, includes merged and defaults filled in; what a manifest keeps."""
@@ -140,11 +204,22 @@ class Recipe:
             "kind": self.kind,
             "seed": self.seed,
             "layout": self.layout,
+            **self._amounts(),
             "sources": [
-                s.entry.model_dump(mode="json", by_alias=True, exclude_none=True) for s in self.sources
+                s.entry.model_dump(mode="json", by_alias=True, exclude_defaults=True) for s in self.sources
             ],
             "steps": [dict(step.settings) for step in self.steps],
         }
+
+    def _amounts(self) -> dict[str, Any]:
+        """The keys of the recipe that say how much of it there shall be, where they are given."""
+        told = {
+            "size": self.size and self.size.model_dump(exclude_none=True),
+            "max_per_source": self.max_per_source,
+            "holdout": self.holdout and self.holdout.model_dump(),
+            "tokenizer": self.tokenizer and self.tokenizer.name,
+        }
+        return {key: value for key, value in told.items() if value is not None}
 
 
 @dataclass
@@ -173,6 +248,12 @@ def load_recipe(name: str, workspace: Workspace) -> Recipe:
     if merged.problems or recipe is None:
         raise RecipeError(f"the recipe {name} cannot be used", merged.problems)
     return recipe
+
+
+def with_licenses(recipe: Recipe, use: str) -> Recipe:
+    """The recipe with a first step that lets pass only what licences allow for a use (see `licenses`)."""
+    step = StepAt({"op": "licenses", "use": use}, Where("--licenses"), recipe.file.parent)
+    return replace(recipe, steps=(step, *recipe.steps))
 
 
 def _merge(path: Path, workspace: Workspace, chain: tuple[Path, ...], into: _Merged) -> None:
@@ -270,7 +351,25 @@ def _whole(path: Path, merged: _Merged) -> Recipe | None:
         sources=tuple(merged.sources),
         steps=tuple(steps),
         file=path,
+        size=_size(values.get("size")),
+        max_per_source=values.get("max_per_source"),
+        holdout=None if (held := values.get("holdout")) is None else Holdout(**held),
+        tokenizer=_tokenizer(merged),
     )
+
+
+def _size(given: int | dict[str, Any] | None) -> Size | None:
+    if given is None:
+        return None
+    return Size(rows=given) if isinstance(given, int) else Size(**given)
+
+
+def _tokenizer(merged: _Merged) -> Path | None:
+    """The file that counts tokens, from the folder of the recipe that names it."""
+    if "tokenizer" not in merged.scalars:
+        return None
+    name, _, base = merged.scalars["tokenizer"]
+    return Path(base / Path(name).expanduser())
 
 
 def _twice(sources: Iterable[SourceAt]) -> Iterable[Problem]:

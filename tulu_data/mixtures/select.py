@@ -82,8 +82,39 @@ class Chosen:
         return row_ids(self.source, hashes, pa.array(self.occurrences[rows][taken]))
 
 
-def choose(source: str, hashes: Hashes, seed: int, *, count: int | None, fraction: float | None) -> Chosen:
-    """Take the rows of `source` with the smallest keys; all where neither count nor fraction is given.
+def taking_order(
+    keys: npt.NDArray[np.uint64], strata: npt.NDArray[np.int64] | None = None, *, equal: bool = False
+) -> npt.NDArray[np.int64]:
+    """The places of rows in the order in which they are taken: by key, so that taking more only adds rows.
+
+    With `strata`, one number per row for the value of a column, each value keeps its share in every beginning
+    of the order, by the method of Webster. If they shall be `equal`, each has as many rows as any other, or all
+    of its own.
+    """
+    order = np.argsort(keys, kind="stable")
+    if strata is None:
+        return order
+    codes = strata[order]
+    grouped = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes, minlength=1)
+    starts = np.cumsum(sizes) - sizes
+    ranks = np.empty(len(order), np.int64)
+    ranks[grouped] = np.arange(len(order)) - starts[codes[grouped]]
+    turn = ranks.astype(float) if equal else (ranks + 0.5) / sizes[codes]
+    return order[np.lexsort((np.arange(len(order)), turn))]
+
+
+def choose(
+    source: str,
+    hashes: Hashes,
+    seed: int,
+    *,
+    count: int | None,
+    fraction: float | None,
+    strata: npt.NDArray[np.int64] | None = None,
+    equal: bool = False,
+) -> Chosen:
+    """Take the first rows of `source` in `taking_order`; all where neither count nor fraction is given.
 
     A count above the number of rows takes them all: whether that is a fault is the caller's matter.
     """
@@ -94,5 +125,6 @@ def choose(source: str, hashes: Hashes, seed: int, *, count: int | None, fractio
         ids = row_ids(source, binary_hashes(hashes[part]), pa.array(times[part]))
         keys[part] = sort_keys(ids, seed).to_numpy()
     taken = np.zeros(len(hashes), bool)
-    taken[np.argsort(keys, kind="stable")[: target(len(hashes), count=count, fraction=fraction)]] = True
+    order = taking_order(keys, strata, equal=equal)
+    taken[order[: target(len(hashes), count=count, fraction=fraction)]] = True
     return Chosen(source, hashes, times, keys, taken)

@@ -33,7 +33,8 @@ MANIFEST = "manifest.json"
 NAME_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 """A part of a name between slashes: never `..`, so that nothing is written outside the store."""
 VERSION_NAME = re.compile(r"v(\d+)-([0-9a-f]{8})")
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
+"""How the folders of builds begin: whatever lies in one goes with it."""
 
 
 @dataclass(frozen=True)
@@ -131,9 +132,9 @@ def building(store: Path) -> Iterator[Path]:
             store.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
             raise StoreError("the store is not a folder", where=str(store)) from None
-        with _guard(store):
+        with guard(store):
             _remove_dead(store)
-            folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=store))
+            folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=store))
             lock = _try_lock(folder / "lock")
     try:
         yield folder
@@ -158,7 +159,7 @@ def commit(
     Returns:
         The version, and whether it was there before.
     """
-    with disk_errors(store), _guard(store):
+    with disk_errors(store), guard(store):
         known = versions(store, mixture)
         for version in known:
             if version.name.endswith(logical[:8]) and version.manifest().get("logical_hash") == logical:
@@ -177,7 +178,7 @@ def commit(
 
 def commit_preview(store: Path, built: Path, mixture: str, finish: Callable[[Path, str], None]) -> Path:
     """Puts a preview in the place of the last one."""
-    with disk_errors(store), _guard(store):
+    with disk_errors(store), guard(store):
         path = store / PREVIEWS / mixture
         _stay_inside(path, store)
         finish(built, "preview")
@@ -235,7 +236,7 @@ def _sync_one(path: Path) -> None:
 
 
 @contextmanager
-def _guard(store: Path) -> Iterator[None]:
+def guard(store: Path) -> Iterator[None]:
     """One at a time: numbering versions, and clearing up."""
     handle = os.open(store / ".lock", os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)
     try:
@@ -257,9 +258,18 @@ def _try_lock(path: Path) -> int | None:
 
 
 def _remove_dead(store: Path) -> None:
-    for folder in store.glob(f"{_TEMPORARY}*"):
+    for folder, alive in builds(store):
+        if not alive:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def builds(store: Path) -> list[tuple[Path, bool]]:
+    """The folders of builds, each with whether its process lives; to be asked under `guard`."""
+    found = []
+    for folder in sorted(store.glob(f"{TEMPORARY}*")):
         with suppress(OSError):
             lock = _try_lock(folder / "lock")
+            found.append((folder, lock is None))
             if lock is not None:
-                shutil.rmtree(folder, ignore_errors=True)
                 os.close(lock)
+    return found

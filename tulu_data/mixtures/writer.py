@@ -168,6 +168,10 @@ class LogicalHash:
         hashes = row_hashes(texts, self._columns)
         self._hash.update(hashes.buffers()[1])
 
+    def split(self, name: str) -> None:
+        """Tells that the rows from here on are another split."""
+        self._hash.update(f"\nsplit {name}\n".encode())
+
     def hexdigest(self) -> str:
         """The hash of all rows so far."""
         return self._hash.hexdigest()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,24 +12,18 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from tulu_data.op import VERDICT_FIELD, Context, Op, verdicts
-from tulu_data.preference.sources import OfSources
+from tulu_data.preference.sides import EQUAL, SIDES, Longs, OfSources, filled
 from tulu_data.record import CONTENT, Kind, sort_keys
 from tulu_data.turns import Mask, bools, one_chunk
 
-Longs = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-SIDES = ("chosen", "rejected")
-EQUAL = 1e-9
-"""Scores that differ by no more are equal: sums of the same ratings in another order may differ so much."""
 
 
 class Pair(OfSources, Op):
     """Fills `chosen` and `rejected` from the rated answers of a row, with their scores and models.
 
-    An answer's score is the mean of its ratings for the aspects `by`. What is not a number, such as `N/A`, is
-    left out of the mean and counts as nothing. The best answer is chosen. The rejected one is taken from those
-    that are worse by at least `margin`:
+    An answer's score is the mean of its ratings for the aspects `by`; what is no number, such as `N/A`, is
+    left out of it. The best answer is chosen. The rejected one is of those worse by at least `margin`:
 
         random_worse    any of them
         worst           the worst, of several equally bad ones any
@@ -45,7 +39,7 @@ class Pair(OfSources, Op):
         tie             several share the best score (`ties: drop`), or none is worse
         margin          none is worse by the margin
 
-    A row that comes as a pair, without completions, passes as it is. `prompt` stays, and so do all answers, in
+    A row that comes as a pair, without completions, passes as it is. `prompt` stays, and all answers stay in
     `completions`.
 
         - {op: pair, by: [helpfulness, correctness], rejected: random_worse}
@@ -120,7 +114,7 @@ class Pair(OfSources, Op):
             taken = pa.array(np.where(paired, places, 0), mask=~paired)
             values = (answers.messages, pa.array(answers.scores), answers.models)
             for column, found in zip((side, f"{side}_rating", f"{side}_model"), values, strict=True):
-                batch = _fill(batch, column, found.take(taken), paired)
+                batch = filled(batch, column, found.take(taken), paired)
         return batch
 
     def _answers(self, completions: pa.Array, given: Mask) -> _Answers:
@@ -217,15 +211,5 @@ def _draw(
 
 
 def _sizes(lists: pa.Array) -> Longs:
-    sizes: Any = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     return np.asarray(sizes, np.int64)
-
-
-def _fill(batch: pa.Table, column: str, values: pa.Array, paired: Mask) -> pa.Table:
-    """The batch with the values of the rows that got a pair; the others keep what they have."""
-    old = one_chunk(batch[column])
-    field = CONTENT["preference"].field(column)
-    new = values.cast(field.type)
-    if old.null_count < len(old):
-        new = pc.if_else(pa.array(paired), new, old)
-    return batch.set_column(batch.column_names.index(column), field, new)

@@ -53,5 +53,7 @@ def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
             texts = [None if v is None else json.dumps(v, ensure_ascii=False, default=str) for v in values]
             columns.append(pa.array(texts, pa.string()))
         else:
-            columns.append(table[field.name].cast(field.type))
+            # Arrow 26 spoils structs with a field of nulls where it casts them to the type that they have.
+            column = table[field.name]
+            columns.append(column if column.type == field.type else column.cast(field.type))
     return pa.table(columns, schema=schema)

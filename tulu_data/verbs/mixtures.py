@@ -10,6 +10,7 @@ import click
 import tulu_data
 from tulu_data.errors import RecipeError
 from tulu_data.verbs.options import (
+    FILE,
     FOLDER,
     debug_option,
     example,
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 )
 @click.argument("name")
 @click.option("--store", type=FOLDER, help="Where versions are kept.  [default: store/ in the workspace]")
+@click.option(
+    "--licenses",
+    type=click.Choice(["commercial"]),
+    help="Take only rows whose licence allows this use; rows without a licence are left out too.",
+)
+@click.option("--lock", type=FILE, help="A lock.json: read the sources exactly as that build did.")
 @click.option(
     "--limit", type=click.IntRange(min=1), help="Use at most N rows of every source, for a quick look."
 )
@@ -71,6 +78,49 @@ def build_mixture(
         print_json(result.summary)
     else:
         print_build(result)
+
+
+@click.command(epilog=example("tulu-data rebuild sft_mini", "tulu-data rebuild sft_mini@v1 --json"))
+@click.argument("version")
+@click.option("--store", type=FOLDER, help="Where versions are kept.  [default: store/ in the workspace]")
+@click.option("--recipe", type=FILE, help="The recipe's file, if it does not lie in the workspace.")
+@click.option("--no-cache", is_flag=True, help="Use nothing of earlier runs, and keep nothing of this one.")
+@click.option("--threads", type=click.IntRange(min=1), help="Threads to use.  [default: one per core]")
+@place_options
+@operators_option
+@json_option
+@debug_option
+def rebuild(
+    version: str,
+    as_json: bool,
+    no_cache: bool,
+    workspace: Path | None,
+    operators: Path | None,
+    **settings: Any,
+) -> int:
+    """Make a version again from its lock, and tell whether it is the same.
+
+    VERSION is NAME (its latest version), NAME@vK, or a version's folder. Sources are read at the commits of
+    the lock; where one is not what it was, it is named, with how many rows differ. The store stays as it is.
+
+    Exit status: 0 the same rows in the same bytes, 1 not so.
+    """
+    from tulu_data.cli_tables import print_rebuilt
+    from tulu_data.progress import for_terminal
+
+    result = tulu_data.rebuild(
+        version,
+        cache=not no_cache,
+        workspace=workspace_of(workspace),
+        registry=registry_of(operators),
+        progress=for_terminal(),
+        **settings,
+    )
+    if as_json:
+        print_json(result.summary)
+    else:
+        print_rebuilt(result)
+    return 0 if result.same_rows and result.same_bytes else 1
 
 
 @click.command(epilog=example("tulu-data check sft_mini"))
@@ -126,4 +176,4 @@ def operators(operators: Path | None, as_json: bool) -> None:
         table(("operator", "what it does", "settings"), [tuple(row.values()) for row in rows])
 
 
-VERBS: list[click.Command] = [build_mixture, check, operators]
+VERBS: list[click.Command] = [build_mixture, check, rebuild, operators]

@@ -18,17 +18,26 @@ from tulu_data.sources.adapters._base import Adapter, Rows
 from tulu_data.sources.adapters._lineage import lineage
 from tulu_data.sources.adapters._mixed import unmix
 from tulu_data.sources.adapters.alpaca import Alpaca
+from tulu_data.sources.adapters.alpaca_farm import AlpacaFarm
+from tulu_data.sources.adapters.arena import Arena
+from tulu_data.sources.adapters.arena_55k import Arena55k
 from tulu_data.sources.adapters.bigbench import BigBench
 from tulu_data.sources.adapters.dialogue import Dialogue
+from tulu_data.sources.adapters.hard_coded import HardCoded
+from tulu_data.sources.adapters.helpsteer import HelpSteer
 from tulu_data.sources.adapters.hh import HH
 from tulu_data.sources.adapters.input_target import InputTarget
 from tulu_data.sources.adapters.inputs_targets import InputsTargets
 from tulu_data.sources.adapters.instruction import Instruction
 from tulu_data.sources.adapters.messages import Messages
 from tulu_data.sources.adapters.multiple_choice import MultipleChoice
+from tulu_data.sources.adapters.nectar import Nectar
+from tulu_data.sources.adapters.oasst import Oasst
+from tulu_data.sources.adapters.oasst_trees import OasstTrees
 from tulu_data.sources.adapters.persona import Persona
 from tulu_data.sources.adapters.preference import Preference
 from tulu_data.sources.adapters.preference_text import PreferenceText
+from tulu_data.sources.adapters.prm800k import PRM800K
 from tulu_data.sources.adapters.problem_solution import ProblemSolution
 from tulu_data.sources.adapters.prompt_completion import PromptCompletion
 from tulu_data.sources.adapters.question_answer import QuestionAnswer
@@ -36,8 +45,13 @@ from tulu_data.sources.adapters.rlvr import RLVR
 from tulu_data.sources.adapters.self_instruct import SelfInstruct
 from tulu_data.sources.adapters.sentence_label import SentenceLabel
 from tulu_data.sources.adapters.sharegpt import ShareGPT
+from tulu_data.sources.adapters.shp import SHP
+from tulu_data.sources.adapters.stack_exchange import StackExchange
 from tulu_data.sources.adapters.task import Task
+from tulu_data.sources.adapters.ultrafeedback import UltraFeedback
 from tulu_data.sources.adapters.verl import Verl
+from tulu_data.sources.adapters.wildguard import WildGuard
+from tulu_data.sources.adapters.wildjailbreak import WildJailbreak
 from tulu_data.sources.batch import Batch, OnBad, stop
 
 SAMPLE = 1_000
@@ -59,7 +73,10 @@ _ADAPTERS: dict[str, Adapter] = {
             Persona(),
         ),
         *(ProblemSolution(), PromptCompletion(), InputsTargets(), InputTarget(), SentenceLabel(), Task()),
-        *(SelfInstruct(), BigBench(), Preference(), PreferenceText(), HH(), RLVR(), Verl()),
+        *(SelfInstruct(), BigBench(), WildJailbreak(), WildGuard(), HardCoded(), Oasst(), OasstTrees()),
+        *(Preference(), PreferenceText(), HH(), StackExchange()),
+        *(UltraFeedback(), Nectar(), SHP(), Arena(), Arena55k(), AlpacaFarm(), HelpSteer(), PRM800K()),
+        *(RLVR(), Verl()),
     )
 }
 
@@ -93,13 +110,14 @@ def get(name: str, *, where: Where | str | None = None) -> Adapter:
 def detect(sample: pa.Table, *, kind: Kind | None = None, where: str = "") -> Adapter:
     """The one adapter, of those that can produce `kind`, that the columns and values of some rows call for.
 
-    Where no kind is asked for, each native row must stay a row: adapters that gather rows are not considered.
+    Where no kind is asked for, adapters that only recipes can use are not considered.
 
     Raises:
-        SourceError: no adapter knows the shape, or more than one does.
+        SourceError: no adapter knows the shape, only a recipe can use it, or more than one adapter fits.
     """
     sample = unmix(sample.slice(0, SAMPLE))
-    fitting = [a for a in _ADAPTERS.values() if not (a.gathers and kind is None) and a.matches(sample)]
+    known = [adapter for adapter in _ADAPTERS.values() if adapter.matches(sample)]
+    fitting = [adapter for adapter in known if kind is not None or not adapter.only_recipes]
     able = [adapter for adapter in fitting if kind is None or kind in adapter.kinds]
     if len(able) == 1:
         return able[0]
@@ -115,6 +133,13 @@ def detect(sample: pa.Table, *, kind: Kind | None = None, where: str = "") -> Ad
         raise SourceError(
             f"the rows give no {kind} rows: they have the shape of {found}", where=where or None
         )
+    if known:
+        shape, why = known[0].name, known[0].only_recipes
+        raise SourceError(
+            f"the rows have the shape of {shape}, which only a recipe can use: {why}",
+            where=where or None,
+            remedy="Name the data as a source of a recipe, and build it",
+        )
     raise _unknown_shape(sample, kind, where or None)
 
 
@@ -126,7 +151,7 @@ def _unknown_shape(sample: pa.Table, kind: Kind | None, where: str | None) -> So
             where=where,
             expected="rows with `input` and `output`",
         )
-    able = [a for a in _ADAPTERS.values() if kind is None or kind in a.kinds]
+    able = [a for a in _ADAPTERS.values() if (kind in a.kinds if kind else not a.only_recipes)]
     held = ", ".join(f"{f.name} ({_brief(f.type)})" for f in sample.schema)
     needed = "".join(f"\n  {a.name}: {a.needs}" for a in able)
     words = {

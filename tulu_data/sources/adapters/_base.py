@@ -40,7 +40,16 @@ class Adapter(ABC):
     """Where it gathers: the columns it needs. A whole source of them is held in memory."""
 
     completes: ClassVar[bool] = False
-    """Whether its preference rows come as completions, so that only recipes, which have `pair`, can use it."""
+    """Whether its preference rows come as completions, of which a recipe's step `pair` makes pairs."""
+
+    @property
+    def only_recipes(self) -> str:
+        """Why only a recipe can use it; empty where any command can."""
+        if self.gathers:
+            return f"the rows that are equal in {self.gathers} become one"
+        return (
+            "each row holds several answers, of which the step `pair` makes a pair" if self.completes else ""
+        )
 
     @abstractmethod
     def matches(self, sample: pa.Table) -> bool:
@@ -65,6 +74,8 @@ class Rows:
         self.left_out: list[str] = []
         self.notes: dict[str, pa.Array] = {}
         """Scalar columns that the adapter adds to `native`."""
+        self.upstream: pa.Array | None = None
+        """The upstream ids, where the adapter knows better than the names of columns do."""
         self._bad: dict[int, BadRow] = {}
 
     def __len__(self) -> int:

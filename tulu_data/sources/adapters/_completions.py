@@ -103,9 +103,7 @@ def completions(
     return _lists(offsets, flat, COMPLETIONS)
 
 
-def answered(
-    context: pa.Array, offsets: np.ndarray[Any, Any], answers: pa.Array
-) -> pa.Array:
+def answered(context: pa.Array, offsets: np.ndarray[Any, Any], answers: pa.Array) -> pa.Array:
     """Whole conversations: every answer behind the turns of its row."""
     return join(context.take(pa.array(owners(offsets))), turn("assistant", answers))
 
@@ -148,9 +146,7 @@ def shared_prompt(rows: Rows, first: pa.Array, second: pa.Array, column: str) ->
     """The last user turn among those that two conversations share; rows without one are bad."""
     place = last_user(first, limit=shared_turns(first, second))
     for index in np.flatnonzero(place < 0):
-        rows.bad(
-            int(index), "the two conversations share no user turn", column, "two answers to one prompt"
-        )
+        rows.bad(int(index), "the two conversations share no user turn", column, "two answers to one prompt")
     return pick(first, place)
 
 

@@ -24,7 +24,7 @@ IDS = (
         "message_id",
         "_instance_id",
     ),
-    *("conversation_hash", "post_id", "qid"),
+    *("conversation_hash", "post_id", "qid", "idx"),
 )
 LICENSES = ("license", "licence", "Instance License")
 NATIVE_CHARACTERS = 1_000
@@ -44,6 +44,8 @@ def lineage(rows: Rows, license: str | None) -> tuple[Mapping[str, pa.Array], tu
 
 
 def _upstream_ids(rows: Rows) -> pa.Array:
+    if rows.upstream is not None:
+        return as_strings(rows.upstream)
     table = rows.table
     held = (n for n in IDS if n in table.column_names and is_scalar(table.schema.field(n).type))
     name = next((n for n in held if n not in rows.used), None)

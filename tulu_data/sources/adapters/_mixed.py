@@ -11,10 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from tulu_data.sources.adapters._arrow import is_text
 from tulu_data.sources.json_text import is_json_text
 
 ROLES = ("role", "from", "speaker")
 CONTENTS = ("content", "value", "text", "utterance")
+_SAID = {*ROLES, *CONTENTS}
 _PART = pa.struct([("type", pa.string()), ("text", pa.string())])
 _KINDS = {bool: "boolean", int: "number", float: "number", dict: "object"}
 
@@ -22,7 +24,7 @@ _KINDS = {bool: "boolean", int: "number", float: "number", dict: "object"}
 def unmix(table: pa.Table) -> pa.Table:
     """The table with its marked columns of turns as lists of turns; other marked columns stay text."""
     for index, field in enumerate(table.schema):
-        if is_json_text(field):
+        if is_json_text(field) and is_text(field.type):
             found = _turns([None if v is None else json.loads(v) for v in table[index].to_pylist()])
             if found is not None:
                 table = table.set_column(index, field.name, found)
@@ -33,7 +35,8 @@ def _turns(rows: list[Any]) -> pa.Array | None:
     """Lists of turns; None if these are not."""
     turns = [turn for row in rows if isinstance(row, list) for turn in row]
     lists = all(row is None or isinstance(row, list) for row in rows)
-    if not turns or not lists or not all(isinstance(turn, dict) for turn in turns):
+    said = (isinstance(turn, dict) and not _SAID.isdisjoint(turn) for turn in turns)
+    if not turns or not lists or not all(said):
         return None
     keys = dict.fromkeys(key for turn in turns for key in turn)
     kind = pa.struct([pa.field(key, _type(key)) for key in keys])

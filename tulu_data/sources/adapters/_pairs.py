@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tulu_data.record import Kind
-from tulu_data.sources.adapters._arrow import join, only, pieces, turn
-from tulu_data.sources.adapters._base import Adapter, Rows, is_text_column, some
+from tulu_data.sources.adapters._arrow import items, join, only, pieces, turn
+from tulu_data.sources.adapters._base import Adapter, Rows, column_type, is_text_column, some
+from tulu_data.sources.adapters._turns import names_of
 
 SYSTEMS = ("system", "system_prompt", "system_message")
 """Columns that hold a system turn (OpenOrca, Intel's Orca pairs, LLaMA-Factory)."""
+TURNS = ("messages", "conversations", "conversation")
+"""Columns that, where they hold turns, hold the whole conversation (NuminaMath-TIR, beside its problem)."""
 
 
 class Pair(Adapter):
@@ -29,7 +32,7 @@ class Pair(Adapter):
 
     def matches(self, sample: pa.Table) -> bool:
         """A text column of the question and one of an answer, and none that make it another shape."""
-        if some(name in sample.column_names for name in self.excluded):
+        if some(name in sample.column_names for name in self.excluded) or holds_turns(sample):
             return False
         return is_text_column(sample, self.question) and some(
             is_text_column(sample, name) for name in self.answers
@@ -49,6 +52,11 @@ class Pair(Adapter):
     def before(self, rows: Rows) -> list[pa.Array]:  # noqa: ARG002 - for those that override it
         """Turns that precede the question."""
         return []
+
+
+def holds_turns(sample: pa.Table) -> bool:
+    """Whether a column holds the conversation as turns, so that texts beside it are parts of that."""
+    return any(names_of(items(column_type(sample, name))) is not None for name in TURNS)
 
 
 def system_turn(rows: Rows) -> pa.Array:

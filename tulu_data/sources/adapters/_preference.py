@@ -60,7 +60,8 @@ def judgements(rows: Rows) -> dict[str, pa.Array]:
                 rows.used.discard(rating)
         model = rows.first([n for n in _names(side, ("model",)) if n in rows.table.column_names])
         if model is not None and is_text(rows.table.schema.field(model).type):
-            found[f"{side}_model"] = texts(rows.column(model)[1])
+            named = texts(rows.column(model)[1])
+            found[f"{side}_model"] = pc.if_else(pc.equal(named, ""), None, named)  # Capybara's chosen side
     return found
 
 

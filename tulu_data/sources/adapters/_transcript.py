@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tulu_data.sources.adapters._arrow import conversation
 from tulu_data.sources.adapters._base import Rows
+from tulu_data.sources.adapters._preference import SIDES
 
 MARK = re.compile(r"\n\n(Human|Assistant): ?")
 """A speaker's mark, at the head of a paragraph: 48 of harmless-base's 2,312 rows hold another `Human:`."""
@@ -37,3 +38,10 @@ def transcripts(rows: Rows, column: str, *, prompts: bool = False) -> pa.Array:
         contents += said
         offsets.append(len(roles))
     return conversation(np.array(offsets), pa.array(roles, pa.string()), pa.array(contents, pa.string()))
+
+
+def is_transcript(sample: pa.Table) -> bool | None:
+    """Whether a sample's pairs begin with a speaker's mark: all (True), none (False), or some (None)."""
+    held = [v for side in SIDES for v in sample[side].to_pylist() if v]
+    begins = {FIRST.match(text) is not None for text in held}
+    return begins.pop() if len(begins) == 1 else (None if begins else False)

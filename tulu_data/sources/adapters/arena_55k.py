@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tulu_data.record import Kind
 from tulu_data.sources.adapters._arrow import conversation
@@ -15,8 +16,8 @@ from tulu_data.sources.adapters._base import Rows, is_text_column
 from tulu_data.sources.adapters._completions import TIE, Completed, shared_prompt, two, votes
 
 COLUMNS = ("prompt", "response_a", "response_b")
-WINNERS = {"winner_model_a": 1.0, "winner_model_b": 0.0, "winner_tie": TIE}
-"""Of each one-hot column, the share of the vote that went to a. A tie and "both bad" are not told apart."""
+WINNERS = ("winner_model_a", "winner_model_b", "winner_tie")
+"""One-hot; a tie and "both bad" seem to share the last."""
 
 
 class Arena55k(Completed):
@@ -34,7 +35,7 @@ class Arena55k(Completed):
     """
 
     name: ClassVar[str] = "arena_55k"
-    needs: ClassVar[str] = "prompt, response_a, response_b (JSON text), winner_model_a, winner_model_b, winner_tie"
+    needs: ClassVar[str] = f"{', '.join(COLUMNS)} (JSON text), model_a, model_b, {', '.join(WINNERS)}"
 
     def matches(self, sample: pa.Table) -> bool:
         """The turns in text, and the winners."""
@@ -45,11 +46,9 @@ class Arena55k(Completed):
         """Both conversations whole."""
         asked, a, b = (_lists(rows, name) for name in COLUMNS)
         first, second = _talks(rows, asked, a, "response_a"), _talks(rows, asked, b, "response_b")
-        shares = _shares(rows)
-        ties = shares == TIE
-        said = pa.array(np.where(ties, "tie", ""), pa.string(), mask=~ties)
+        shares, ties = _shares(rows)
         models = (rows.required("model_a"), rows.required("model_b"))
-        vote = votes(pa.array(shares, from_pandas=True), said)
+        vote = votes(shares, pc.if_else(ties, "tie", None))
         return {
             "prompt": shared_prompt(rows, first, second, "response_b"),
             "completions": two((first, second), models, {"vote": vote}),
@@ -92,12 +91,10 @@ def _talks(rows: Rows, asked: list[list[str]], answers: list[list[str]], column:
     return conversation(np.array(offsets), pa.array(roles, pa.string()), pa.array(contents, pa.string()))
 
 
-def _shares(rows: Rows) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Of the vote, what went to a; rows of which not one column is 1 are bad."""
-    held = [rows.column(name)[1].cast(pa.float64()) for name in WINNERS]
-    marks = np.array([column.to_numpy(zero_copy_only=False) for column in held])
-    for index in np.flatnonzero(~((marks == 1).sum(axis=0) + (marks == 0).sum(axis=0) == len(WINNERS))):
-        rows.bad(int(index), "a winner is neither 0 nor 1", "winner_model_a", "0 or 1")
-    for index in np.flatnonzero((marks == 1).sum(axis=0) != 1):
-        rows.bad(int(index), "not one winner is 1", "winner_model_a", f"1 in one of {', '.join(WINNERS)}")
-    return np.array(list(WINNERS.values())) @ np.nan_to_num(marks)
+def _shares(rows: Rows) -> tuple[pa.Array, pa.Array]:
+    """Of the vote, what went to a; and where it was a tie. Rows without just one winner are bad."""
+    a, b, tie = (pc.equal(rows.column(name)[1].cast(pa.float64()), 1.0) for name in WINNERS)
+    marks = [pc.fill_null(column, fill_value=False).to_numpy(zero_copy_only=False) for column in (a, b, tie)]
+    for index in np.flatnonzero(np.sum(marks, axis=0) != 1):
+        rows.bad(int(index), "not just one winner is 1", WINNERS[0], f"1 in one of {', '.join(WINNERS)}")
+    return pa.array(np.where(marks[2], TIE, marks[0])), pa.array(marks[2])

@@ -7,15 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tulu_data.record import Kind
 from tulu_data.sources.adapters._arrow import (
     conversation,
+    first_turns,
     is_list,
     is_text,
     items,
     keys,
     owners,
+    pick,
     pieces,
     texts,
 )
@@ -32,7 +35,8 @@ class Dialogue(Adapter):
     """Turns with a speaker (SGD: USER and SYSTEM; Taskmaster), or texts that alternate, user first (LIMA).
 
     Uses `turns`, `utterances` or `conversations`: `speaker` with `utterance` or `text`, or plain texts. A
-    speaker named SYSTEM is the assistant.
+    speaker named SYSTEM is the assistant. Of plain texts, a last one of the user's that nobody answers is no
+    turn of an sft row: `native` keeps it as `unanswered`. A lone one stays.
 
     >>> from tulu_data.sources.adapters import adapt_row
     >>> said = [{"speaker": "USER", "utterance": "Hi"}, {"speaker": "SYSTEM", "utterance": "Yo"}]
@@ -56,6 +60,8 @@ class Dialogue(Adapter):
         turn_type = items(column_type(rows.table, column))
         if is_text(turn_type):
             found = _alternating(rows, column)
+            if kind != "prompts":
+                found = _answered(rows, found)
         else:
             text = next((name for name in TEXTS if name in keys(turn_type)), TEXTS[0])
             found = turns(rows, column, ("speaker", text), role_of=SPEAKER_OF)
@@ -80,3 +86,11 @@ def _alternating(rows: Rows, column: str) -> pa.Array:
     for place in np.flatnonzero(said.is_null().to_numpy(zero_copy_only=False)):
         rows.bad(int(owner[place]), "the content is null, not text", f"{column}[{places[place]}]", "text")
     return conversation(offsets, pa.array(["user", "assistant"]).take(pa.array(places % 2)), texts(said))
+
+
+def _answered(rows: Rows, found: pa.Array) -> pa.Array:
+    """The turns without a last one of the user's, unless it is the only one (Tülu 2 cuts LIMA likewise)."""
+    counts = pc.list_value_length(found).to_numpy(zero_copy_only=False)
+    odd = (counts % 2 == 1) & (counts > 1)
+    rows.notes["unanswered"] = pick(found, np.where(odd, counts - 1, -1))
+    return first_turns(found, counts - odd)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from tulu_data.record import Kind
 from tulu_data.sources.adapters._base import Adapter, Rows, is_text_column
 from tulu_data.sources.adapters._preference import SIDES, pair
-from tulu_data.sources.adapters._transcript import FIRST, transcripts
+from tulu_data.sources.adapters._transcript import is_transcript, transcripts
 
 
 class HH(Adapter):
@@ -40,10 +40,3 @@ class HH(Adapter):
         """Both transcripts as messages."""
         chosen, rejected = (transcripts(rows, side) for side in SIDES)
         return pair(rows, chosen, rejected)
-
-
-def is_transcript(sample: pa.Table) -> bool | None:
-    """Whether a sample's pairs begin with a speaker's mark: all (True), none (False), or some (None)."""
-    held = [v for side in SIDES for v in sample[side].to_pylist() if v]
-    begins = {FIRST.match(text) is not None for text in held}
-    return begins.pop() if len(begins) == 1 else (None if begins else False)

@@ -12,7 +12,7 @@ from tulu_data.sources.adapters._arrow import is_text, join, turn
 from tulu_data.sources.adapters._base import Adapter, Rows, is_text_column
 from tulu_data.sources.adapters._pairs import system_turn, with_input
 
-QUESTIONS = ("instruction", "prompt", "question", "problem")
+QUESTIONS = ("instruction", "prompt", "question", "problem", "synthesized text")
 ANSWERS = frozenset(
     {
         *(
@@ -54,9 +54,10 @@ ANSWERS = frozenset(
 
 
 class Instruction(Adapter):
-    """A prompt that nobody has answered yet (InstructionWild).
+    """A prompt that nobody has answered yet (InstructionWild, PersonaHub).
 
-    Uses `instruction`, `prompt`, `question` or `problem`, with `input` and `system`.
+    Uses `instruction`, `prompt`, `question`, `problem` or PersonaHub's `synthesized text`, with `input` and
+    `system`.
 
     >>> from tulu_data.sources.adapters import adapt_row
     >>> adapt_row("instruction", {"instruction": "Name a colour.", "instruction_type": "QA"})
@@ -65,7 +66,7 @@ class Instruction(Adapter):
 
     name: ClassVar[str] = "instruction"
     kinds: ClassVar[tuple[Kind, ...]] = ("prompts",)
-    needs: ClassVar[str] = "instruction | prompt | question | problem, and no answer"
+    needs: ClassVar[str] = "instruction | prompt | question | problem | synthesized text, and no answer"
 
     def matches(self, sample: pa.Table) -> bool:
         """A text column of the prompt, and none of an answer."""

@@ -12,7 +12,7 @@ from tulu_data.sources.adapters._arrow import join, turn
 from tulu_data.sources.adapters._base import Adapter, Rows, is_text_column
 from tulu_data.sources.adapters._pairs import system_turn, with_input
 from tulu_data.sources.adapters._preference import SIDES, pair
-from tulu_data.sources.adapters.hh import is_transcript
+from tulu_data.sources.adapters._transcript import is_transcript
 
 QUESTIONS = ("prompt", "question", "instruction", "input")
 

@@ -21,3 +21,4 @@ class PromptCompletion(Pair):
     needs: ClassVar[str] = "prompt, completion | response, [system]"
     question: ClassVar[str] = "prompt"
     answers: ClassVar[tuple[str, ...]] = ("completion", "response")
+    excluded: ClassVar[tuple[str, ...]] = ("prompt_harm_label",)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tulu_data.record import Kind
 from tulu_data.sources.adapters._arrow import is_scalar, items, keys, texts
@@ -14,12 +15,14 @@ from tulu_data.sources.adapters._base import Adapter, Rows, column_type
 from tulu_data.sources.adapters._turns import turns, until_last_user
 from tulu_data.sources.adapters.messages import answered
 
+CONSTRAINTS = ("constraint_type", "constraint")
+
 
 class RLVR(Adapter):
     """Prompts with a ground truth that a verifier checks (Tülu 3's RLVR sets).
 
     Uses `messages`, `ground_truth` (anything but text is written as JSON), `dataset`, `constraint_type` and
-    `constraint`.
+    `constraint`, which are null or empty where a row has none: null here.
 
     >>> from tulu_data.sources.adapters import adapt_row
     >>> asked = [{"role": "user", "content": "2 + 2?"}]
@@ -44,10 +47,9 @@ class RLVR(Adapter):
         truth = as_text(rows.column("ground_truth")[1])
         rows.refuse_nulls(truth, "ground_truth")
         told = {
-            name: as_text(rows.column(name)[1])
-            for name in ("dataset", "constraint_type", "constraint")
-            if rows.first([name])
+            name: as_text(rows.column(name)[1]) for name in ("dataset", *CONSTRAINTS) if rows.first([name])
         }
+        told |= {n: pc.if_else(pc.equal(told[n], ""), None, told[n]) for n in CONSTRAINTS if n in told}
         return {"messages": found, "ground_truth": truth, **told}
 
 

@@ -36,7 +36,9 @@ class SHP(Completed):
     def matches(self, sample: pa.Table) -> bool:
         """A post, two comments, and which was preferred."""
         texts = ("history", *(f"human_ref_{side}" for side in SIDES))
-        return all(is_text_column(sample, name) for name in texts) and is_number(column_type(sample, "labels"))
+        return all(is_text_column(sample, name) for name in texts) and is_number(
+            column_type(sample, "labels")
+        )
 
     def convert(self, rows: Rows, kind: Kind) -> Mapping[str, pa.Array]:  # noqa: ARG002 - it has one kind
         """The post as prompt, and both comments."""

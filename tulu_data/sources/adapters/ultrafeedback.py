@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from tulu_data.record import Kind
-from tulu_data.sources.adapters._arrow import dig, is_text, items, keys, owners, pieces, texts, turn
-from tulu_data.sources.adapters._base import Rows, column_type, is_text_column
+from tulu_data.sources.adapters._arrow import dig, is_text, items, keys, pieces, texts, turn
+from tulu_data.sources.adapters._base import Rows, is_text_column
 from tulu_data.sources.adapters._completions import Completed, answered, completions, judged, ratings
 from tulu_data.sources.json_text import is_json_text
 
@@ -81,7 +81,8 @@ def _typed(rows: Rows) -> pa.Array:
     if not is_text(held.type):
         return held
     rows.left_out += [f"completions.{name}" for name in ("principle", "custom_system_prompt", "critique")]
-    return pa.array([text and [_plain(one) for one in json.loads(text)] for text in held.to_pylist()], _COMPLETIONS)
+    parsed = [json.loads(text) if text else None for text in held.to_pylist()]
+    return pa.array([found and [_plain(one) for one in found] for found in parsed], _COMPLETIONS)
 
 
 def _plain(one: dict[str, Any]) -> dict[str, Any]:

@@ -40,10 +40,9 @@ _COPY_EVERY, _COPY_BACK = 40, 6
 
 @dataclass(frozen=True)
 class Wanted:
-    """A source to make rows for: as many as it is told, or `rows` where there must be exactly so many."""
+    """A source to make rows for."""
 
     spec: SourceSpec
-    rows: int | None = None
     where: str = ""
     """Where a recipe names it, for the reader of an error."""
 
@@ -69,10 +68,19 @@ class SampleMirror:
 @cache
 def catalogue() -> Mapping[str, Dataset]:
     """Every dataset that a sample can be made of, with all its files."""
-    from tulu_data.sources.samples import completions, evals, instructions, preference, rlvr, sft
+    from tulu_data.sources.samples import (
+        chats,
+        completions,
+        evals,
+        instructions,
+        preference,
+        rlvr,
+        sft,
+        votes,
+    )
 
     gathered: dict[str, list[Part]] = {}
-    for module in (sft, instructions, preference, completions, rlvr, evals):
+    for module in (sft, chats, instructions, preference, votes, completions, rlvr, evals):
         for name, parts in module.DATASETS.items():
             gathered.setdefault(name, []).extend(parts)
     return gathered
@@ -144,8 +152,8 @@ def _plan(
         counts = plan.setdefault(name, {part: _bounded(part, _few(rows)) for part in catalogue()[name]})
         asked, missing = _asked(want.spec, catalogue()[name])
         problems += [Problem(missing, want.where)] if missing else []
-        for part, share in zip(asked, _shares(want.rows or rows, len(asked)), strict=True):
-            counts[part] = share if want.rows else max(counts[part], _bounded(part, share))
+        for part, share in zip(asked, _shares(rows, len(asked)), strict=True):
+            counts[part] = max(counts[part], _bounded(part, share))
     if problems:
         raise RecipeError("the sample cannot be made", dict.fromkeys(problems))
     return dict(sorted(plan.items())), sorted(unknown)
@@ -221,7 +229,7 @@ def _scattered(
     owners = [number for number, (made, _) in enumerate(cases) for _ in made.rows]
     queues = [iter(made.rows) for made, _ in cases]
     if part.scattered:
-        Random(f"{seed}/{dataset}/{part.path}").shuffle(owners)
+        Random(f"{seed}/{dataset}/{part.path}").shuffle(owners)  # noqa: S311 - nothing secret
     places: list[list[int]] = [[] for _ in cases]
     for place, owner in enumerate(owners):
         rows.append(next(queues[owner]))
@@ -237,7 +245,9 @@ def _cases(part: Part, dataset: str, count: int, seed: int) -> Iterator[tuple[Ma
     earlier: list[tuple[Made, Case]] = []
     room, number = count, 0
     while room > 0:
-        rng = Random(int.from_bytes(tag, "big") << 64 | (seed & 0xFFFFFFFF) << 32 | number)
+        rng = Random(  # noqa: S311 - nothing secret
+            int.from_bytes(tag, "big") << 64 | (seed & 0xFFFFFFFF) << 32 | number
+        )
         case = Case(number, f"{tag.hex()}-{number}", rng, room)
         made = part.make(case)
         if part.copies and number % _COPY_EVERY == _COPY_EVERY - 1:

@@ -1,8 +1,8 @@
 """One made-up example of a dataset, and what must become of it: the truth that a test can check.
 
-The texts themselves carry the truth. A case has a key; its prompt holds the token `prompt-KEY` and each of its
-answers one such as `answer-best-KEY` or `answer-worse2-KEY`, so that whatever a build makes of the rows, a
-reader can tell which answer was chosen and whether it belongs to the prompt.
+The texts themselves carry the truth. A case has a key; its prompt holds the token `prompt-KEY`, and each of
+its answers one such as `answer-best-KEY` or `answer-worse2-KEY`. So whatever a build makes of the rows, a reader
+can tell which answer was chosen, and whether it belongs to the prompt.
 """
 
 from __future__ import annotations
@@ -25,8 +25,16 @@ Expected = Literal["kept", "paired", "tie", "dropped"]
 TOKEN = re.compile(r"(?:prompt|answer-[a-z]+\d*)-[0-9a-f]{6}-\d+")
 """A token in a text; what stands behind the last hyphen but one is the key."""
 
+TEXT, NUMBER, WHOLE = pa.string(), pa.float64(), pa.int64()
 CONTENT_ROLE = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
 """A conversation, keys in the order in which most datasets have them."""
+JSON = pa.schema([])
+"""Of a file in JSON, whose rows say their columns themselves."""
+
+
+def schema(**columns: pa.DataType) -> pa.Schema:
+    """Columns in order; hyphens stand where Python's names have `__`."""
+    return pa.schema([(name.replace("__", "-"), kind) for name, kind in columns.items()])
 
 
 @dataclass
@@ -87,7 +95,9 @@ class Case:
         """Its prompt."""
         return f"{self.talk.ask(style or self.style)} ({self.prompt_token})"
 
-    def answer(self, label: str = "best", style: Style | None = None, *, least: int = 2, most: int = 7) -> str:
+    def answer(
+        self, label: str = "best", style: Style | None = None, *, least: int = 2, most: int = 7
+    ) -> str:
         """An answer to its prompt."""
         text = self.talk.answer(style or self.style, least, most)
         return f"{text}{chr(10) * 2 if text.endswith('```') else ' '}({self.token(label)})"

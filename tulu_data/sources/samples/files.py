@@ -64,7 +64,11 @@ def _configs(parts: Sequence[Part]) -> Iterable[dict[str, Any]]:
             if part.config == name:
                 paths.setdefault(part.split, []).append(part.path)
         files = [{"split": split, "path": listed} for split, listed in paths.items()]
-        tabs = {"sep": "\t"} if all(path.endswith(".tsv") for listed in paths.values() for path in listed) else {}
+        tabs = (
+            {"sep": "\t"}
+            if all(path.endswith(".tsv") for listed in paths.values() for path in listed)
+            else {}
+        )
         yield {"config_name": name, "data_files": files, **tabs}
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import pyarrow as pa
 
 from tulu_data.sources.samples.case import (
     CONTENT_ROLE,
+    NUMBER,
+    TEXT,
+    WHOLE,
     Case,
     Dataset,
     Expected,
@@ -18,17 +21,11 @@ from tulu_data.sources.samples.case import (
     Part,
     Row,
     per_split,
+    schema,
     turns,
 )
 
-TEXT, NUMBER, WHOLE = pa.string(), pa.float64(), pa.int64()
 MODELS = ("llama-2-7b-chat", "falcon-40b-instruct", "mpt-30b-chat", "wizardlm-13b", "alpaca-7b", "vicuna-33b")
-SYSTEM = "You are a patient assistant who explains each step."
-
-
-def schema(**columns: pa.DataType) -> pa.Schema:
-    """Columns in order; hyphens stand where Python's names have `__`."""
-    return pa.schema([(name.replace("__", "-"), kind) for name, kind in columns.items()])
 
 
 def pair(case: Case, rows: list[Row], expected: Expected = "paired", why: str = "") -> Made:
@@ -38,7 +35,9 @@ def pair(case: Case, rows: list[Row], expected: Expected = "paired", why: str = 
     return Made(rows, "paired", why, [case.token("best")], [case.token("worse1")])
 
 
-def sides(case: Case, *, system: str = "", multi_turn: bool = False) -> tuple[str, list[Message], list[Message]]:
+def sides(
+    case: Case, *, system: str = "", multi_turn: bool = False
+) -> tuple[str, list[Message], list[Message]]:
     """The prompt, and both conversations; the prompt is the last user turn."""
     before = [case.talk.ask(), case.talk.answer()] if multi_turn else []
     prompt = case.ask()
@@ -68,7 +67,12 @@ def ultrafeedback_cleaned(case: Case) -> Made:
 
 
 def ultrafeedback_h4(case: Case) -> Made:
-    """H4's binarised UltraFeedback: overall scores from 1 to 10, some of them equal."""
+    """H4's binarised UltraFeedback: overall scores from 1 to 10, some of them equal.
+
+    Its prompts are Argilla's, but for a few that Argilla left out.
+    """
+    if case.number % 10 == 4:
+        case = replace(case, key=f"{case.key}00")
     prompt, chosen, rejected = sides(case)
     tied = case.quirk("tie") != ""
     score = 7.0 + case.number % 7 / 2
@@ -92,9 +96,7 @@ def capybara(case: Case) -> Made:
     said = [m["content"] for m in chosen]
     row = {
         "source": case.talk.pick(("Airoboros", "Dove", "GOAT", "TaskSource")),
-        "conversation": [
-            {"input": i, "output": o} for i, o in zip(said[::2], said[1::2], strict=True)
-        ],
+        "conversation": [{"input": i, "output": o} for i, o in zip(said[::2], said[1::2], strict=True)],
         "original_response": said[-1],
         "generation_prompt": [f"<s>[INST] {prompt} [/INST]"] * 2,
         "raw_generation_responses": [rejected[-1]["content"]],
@@ -128,7 +130,9 @@ def tulu_mixture(case: Case, *, rated: bool = False) -> Made:
     """A released mixture of Tülu 3; the one of 405B has ratings, which Persona-IF rows lack."""
     made = tulu_component(case)
     persona = case.number % 4 == 3
-    source = "persona-if" if persona else case.talk.pick(("sft-reused-on-policy", "wildchat-if", "ultrafeedback"))
+    source = (
+        "persona-if" if persona else case.talk.pick(("sft-reused-on-policy", "wildchat-if", "ultrafeedback"))
+    )
     row = dict(made.rows[0], source=f"ai2-adapt-dev/{source}")
     ratings = {"chosen_rating", "rejected_rating"}
     if not rated:
@@ -157,143 +161,107 @@ def tulu25(case: Case, *, source: str, margin: bool = False) -> Made:
     """A split of the released Tülu 2.5 preferences: keys of a turn in either order."""
     _, chosen, rejected = sides(case, multi_turn=case.number % 4 == 2)
     if case.number % 2:
-        chosen, rejected = ([{"role": m["role"], "content": m["content"]} for m in s] for s in (chosen, rejected))
+        chosen, rejected = (
+            [{"role": m["role"], "content": m["content"]} for m in s] for s in (chosen, rejected)
+        )
     row: Row = {"chosen": chosen, "rejected": rejected, "source": source}
     return pair(case, [row | ({"margin": 0.25 * (1 + case.number % 6)} if margin else {})])
 
 
-# -- transcripts ---------------------------------------------------------------------------------------------
+# -- the catalogue -------------------------------------------------------------------------------------------
 
-
-def transcript(said: list[Message]) -> str:
-    """Anthropic's layout."""
-    names = {"user": "Human", "assistant": "Assistant"}
-    return "".join(f"\n\n{names[m['role']]}: {m['content']}".rstrip(" ") for m in said)
-
-
-def hh(case: Case) -> Made:
-    """HH-RLHF: transcripts that begin alike; some part early, repeat a role, end empty or quote `Human:`."""
-    quirk = case.quirk("empty_answer", "consecutive_roles", "literal_human", "parts_early")
-    _, chosen, rejected = sides(case, multi_turn=case.number % 3 == 2)
-    if quirk == "empty_answer":
-        rejected[-1]["content"] = ""
-    if quirk == "consecutive_roles":
-        extra = turns(case.talk.ask())
-        chosen, rejected = extra + chosen, extra + rejected
-    if quirk == "literal_human":
-        quoted = " A sign there reads Human: keep out, Assistant: come in."
-        chosen[-1]["content"] += quoted
-        rejected[-2]["content"] += quoted
-        chosen[-2] = rejected[-2]
-    if quirk == "parts_early":
-        chosen += turns(case.talk.follow_up(), f"{case.talk.answer()} ({case.token('later1')})")
-        rejected += turns(case.talk.follow_up(), f"{case.talk.answer()} ({case.token('later2')})")
-    row = {"chosen": transcript(chosen), "rejected": transcript(rejected)}
-    unusable = quirk in {"empty_answer", "consecutive_roles"}
-    return pair(case, [row], "dropped" if unusable else "paired", quirk)
-
-
-def red_team(case: Case) -> Made:
-    """Anthropic's attempts at red-teaming: another schema in the same dataset."""
-    said = turns(case.talk.ask(), case.talk.answer(), case.talk.follow_up(), case.talk.answer())
-    row = {"transcript": transcript(said), "rating": float(case.number % 5), "tags": None}
-    return Made([row], "dropped", "red_team")
-
-
-# -- texts and votes -----------------------------------------------------------------------------------------
-
-
-def stack_exchange(case: Case) -> Made:
-    """Answers to questions of Stack Exchange: `response_j` is the better, and a question has several pairs."""
-    number = case.number // 2 * 2
-    question = f"{case.talk.ask()} ({case.prompt_token})"
-    rows = [
-        {
-            "qid": number + 1,
-            "question": question,
-            "date": f"20{10 + number % 12}/0{1 + number % 9}/1{number % 9}",
-            "metadata": ["https://stackoverflow.com", f"https://stackoverflow.com/users/{case.talk.number()}/"],
-            "response_j": case.answer("best"),
-            "response_k": case.answer(label),
-        }
-        for label in case.worse(min(case.room, 1 + number % 3))
-    ]
-    worse = [case.token(label) for label in case.worse(len(rows))]
-    return Made(rows, "paired", "", [case.token("best")], worse)
-
-
-def shp(case: Case) -> Made:
-    """Reddit's votes: label 1 says that A won, 0 that B did, at random."""
-    answers = [case.answer("best"), case.answer("worse1")]
-    first = case.rng.random() < 0.5
-    best, worst = 20 + case.talk.number(), 1 + case.number % 9
-    scores = [best, worst] if first else [worst, best]
-    answers = answers if first else answers[::-1]
-    row = {
-        "post_id": case.id(6),
-        "domain": f"ask{case.talk.pick(('culinary', 'physics', 'history', 'baking'))}_train",
-        "upvote_ratio": 0.5 + case.number % 50 / 100,
-        "history": case.ask(),
-        "c_root_id_A": case.id(7),
-        "c_root_id_B": case.id(7),
-        "created_at_utc_A": 1_600_000_000 + case.number,
-        "created_at_utc_B": 1_600_000_000 - case.number,
-        "score_A": scores[0],
-        "score_B": scores[1],
-        "human_ref_A": answers[0],
-        "human_ref_B": answers[1],
-        "labels": int(first),
-        "seconds_difference": float(2 * case.number),
-        "score_ratio": best / worst,
-    }
-    return pair(case, [row])
-
-
-def _voted(case: Case, *ties: str) -> tuple[str, list[str], str]:
-    """Who won (`model_a`, `model_b` or a kind of tie), the labels of both answers, and the kind of tie."""
-    tie = case.quirk(*ties)
-    if tie:
-        return tie, ["tie1", "tie2"], tie
-    first = case.rng.random() < 0.5
-    return ("model_a", ["best", "worse1"], "") if first else ("model_b", ["worse1", "best"], "")
-
-
-_CATEGORIES = (
-    *("harassment", "harassment/threatening", "hate", "hate/threatening", "self-harm", "self-harm/instructions"),
-    *("self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic"),
+_PAIR = {"chosen": CONTENT_ROLE, "rejected": CONTENT_ROLE}
+_ARGILLA = schema(
+    source=TEXT, prompt=TEXT, chosen=CONTENT_ROLE, chosen__rating=NUMBER, chosen__model=TEXT,
+    rejected=CONTENT_ROLE, rejected__rating=NUMBER, rejected__model=TEXT,
+)  # fmt: skip
+_H4 = schema(
+    prompt=TEXT, prompt_id=TEXT, **_PAIR, messages=CONTENT_ROLE, score_chosen=NUMBER, score_rejected=NUMBER
+)
+_CAPYBARA = schema(
+    source=TEXT, conversation=pa.list_(pa.struct([("input", TEXT), ("output", TEXT)])),
+    original_response=TEXT, generation_prompt=pa.list_(TEXT), raw_generation_responses=pa.list_(TEXT), new_generations=pa.list_(TEXT),
+    prompt=TEXT, **_PAIR, rating_chosen=WHOLE, rating_rejected=WHOLE, chosen_model=TEXT, rejected_model=TEXT,
+)  # fmt: skip
+_RATED = schema(
+    id=TEXT, prompt=TEXT, **_PAIR, chosen_rating=NUMBER, rejected_rating=NUMBER, chosen_model=TEXT,
+    rejected_model=TEXT,
+)  # fmt: skip
+_MIXTURE = schema(id=TEXT, prompt=TEXT, **_PAIR, source=TEXT)
+_MIXTURE_405B = schema(
+    prompt=TEXT, **_PAIR, chosen_rating=NUMBER, rejected_rating=NUMBER, chosen_model=TEXT,
+    rejected_model=TEXT, source=TEXT, id=TEXT,
+)  # fmt: skip
+_PERSONA = schema(
+    id=TEXT, prompt=TEXT, constraints=pa.list_(TEXT), **_PAIR, chonsen_model=TEXT, rejected_model=TEXT
 )
 
+ULTRAFEEDBACK = "ultrafeedback"
+"""The family of the sets that answer UltraFeedback's prompts."""
 
-def arena(case: Case) -> Made:
-    """Chatbot Arena 2023: two models' conversations and a vote, which may be one of two kinds of tie."""
-    winner, labels, tie = _voted(case, "tie", "tie (bothbad)")
-    prompt, before = case.ask(), case.talk.ask()
-    several = case.number % 5 == 4
-    talks = [
-        turns(*([before, case.talk.answer()] if several else []), prompt, case.answer(label)) for label in labels
+_ALIGNED = (
+    *("allenai/tulu-3-sft-reused-off-policy", "allenai/tulu-3-IF-augmented-on-policy-8b"),
+    *("allenai/tulu-3-wildchat-if-on-policy-8b", "allenai/tulu-3-wildchat-reused-on-policy-8b"),
+    *("allenai/tulu-3-ultrafeedback-cleaned-on-policy-8b", "allenai/tulu-3-sft-reused-on-policy-70b"),
+    *("allenai/tulu-3-IF-augmented-on-policy-70b", "allenai/tulu-3-wildchat-if-on-policy-70b"),
+    *("allenai/tulu-3-wildchat-reused-on-policy-70b", "allenai/tulu-3-ultrafeedback-cleaned-on-policy-70b"),
+    "allenai/tulu-3-wildchat-unused",
+)
+_TULU25 = {
+    "alpaca_farm_gpt4_pref": "alpaca_farm_gpt4_pref",
+    "alpaca_farm_human_pref": "alpaca_farm_human_pref",
+    "capybara": "argilla-capybara",
+    "chatbot_arena_2023": "chatbot_arena_2023",
+    "chatbot_arena_2024": "chatbot_arena_2024",
+    "helpsteer": "helpsteer",
+    "hh_rlhf": "hh-rlhf",
+    "hh_rlhf_60k": "hh-rlhf",
+    "nectar": "nectar",
+    "nectar_60k": "nectar",
+    "orca_dpo_pairs": "orca_dpo_pairs",
+    "preference_big_mixture": "shp",
+    "prm800k_pairs_phase2": "prm800k_phase2",
+    "shp_2": "shp",
+    "stack_exchange_60k": "stack-exchange-paired",
+    "stack_exchange_paired": "stack-exchange-paired",
+    "ultrafeedback_mean_aspects": "argilla-ultrafeedback",
+    "ultrafeedback_overall": "h4-ultrafeedback",
+}
+"""Splits of the released sets, and what their column `source` says."""
+
+
+def _tulu25_parts() -> list[Part]:
+    out = []
+    for split, source in _TULU25.items():
+        margin = split == "ultrafeedback_mean_aspects"
+        columns = schema(**_PAIR, source=TEXT, **({"margin": NUMBER} if margin else {}))
+        path = "data/{split}-00000-of-00001.jsonl"
+        out += per_split(partial(tulu25, source=source, margin=margin), columns, split, path=path)
+    return out
+
+
+def _h4_parts() -> list[Part]:
+    splits = [f"{half}_{use}" for half in ("train", "test") for use in ("prefs", "sft", "gen")]
+    return [
+        part
+        for split in splits
+        for part in per_split(ultrafeedback_h4, _H4, split, family=f"{ULTRAFEEDBACK}/{split.split('_')[0]}")
     ]
-    row = {
-        "question_id": case.id(32),
-        "model_a": case.talk.pick(MODELS),
-        "model_b": case.talk.pick(MODELS),
-        "winner": winner,
-        "judge": f"arena_user_{case.talk.number()}",
-        "conversation_a": talks[0],
-        "conversation_b": talks[1],
-        "turn": 2 if several else 1,
-        "anony": case.number % 3 > 0,
-        "language": case.talk.pick(("English", "English", "German", "Spanish")),
-        "tstamp": 1_682_351_591.0 + case.number,
-        "openai_moderation": {
-            "categories": dict.fromkeys(_CATEGORIES, False),
-            "category_scores": dict.fromkeys(_CATEGORIES, 0.001),
-            "flagged": False,
-        },
-        "toxic_chat_tag": {
-            "roberta-large": {"flagged": False, "probability": 0.01},
-            "t5-large": {"flagged": False, "score": 0.001},
-        },
-    }
-    if several:  # the models were asked on from answers of their own
-        return pair(case, [row], *(("tie", tie) if tie else ("paired", "several_turns")))
-    return pair(case, [row], *(("tie", tie) if tie else ()))
+
+
+_CLEANED = per_split(ultrafeedback_cleaned, _ARGILLA, family=f"{ULTRAFEEDBACK}/train")
+
+DATASETS: Mapping[str, Dataset] = {
+    "argilla/ultrafeedback-binarized-preferences-cleaned": _CLEANED,
+    "HuggingFaceH4/ultrafeedback_binarized": _h4_parts(),
+    "argilla/distilabel-capybara-dpo-7k-binarized": per_split(capybara, _CAPYBARA),
+    "allenai/tulu-2.5-preference-data": _tulu25_parts(),
+    **{name: per_split(tulu_component, _RATED, copies=True) for name in _ALIGNED},
+    "allenai/tulu-3-sft-reused-on-policy-8b": per_split(partial(tulu_component, misaligned=True), _RATED),
+    "allenai/llama-3.1-tulu-3-8b-preference-mixture": per_split(tulu_mixture, _MIXTURE),
+    "allenai/llama-3.1-tulu-3-70b-preference-mixture": per_split(tulu_mixture, _MIXTURE),
+    "allenai/llama-3.1-tulu-3-405b-preference-mixture": per_split(
+        partial(tulu_mixture, rated=True), _MIXTURE_405B
+    ),
+    "allenai/tulu-3-pref-personas-instruction-following": per_split(persona_if, _PERSONA),
+}

@@ -1,8 +1,8 @@
 """Made-up text: sentences of seeded words, so that no two rows are alike and each answer fits its prompt.
 
-Every text of a case speaks of the case's own topic, as a real answer speaks of what was asked. The fixed parts
-of the patterns are short: rows share few runs of five words, and a step that looks for near-duplicates or for
-the items of an evaluation leaves them alone.
+Every text of a case speaks of the case's own topic, as a real answer speaks of what was asked. The fixed
+parts of the patterns are short: rows share few runs of five words, and a step that looks for near-duplicates
+or for the items of an evaluation leaves them alone.
 """
 
 from __future__ import annotations
@@ -14,14 +14,67 @@ from typing import Literal
 Style = Literal["chat", "code", "math", "list"]
 STYLES: tuple[Style, ...] = ("chat", "code", "math", "list")
 
-# ruff: noqa: E501 - a list of words is read as one
-NOUNS = "anchor apron archive atlas bakery balcony bamboo barrel basket beacon beetle bicycle blanket blossom bottle bridge broom bucket button cabin cactus camera candle canoe canvas carpet castle cellar chalk cherry chimney circus clay clock cloud cobalt coffee comet compass copper coral cradle crane crystal curtain daisy desert diary donkey dragon drawer drum easel echo ember engine falcon feather fence ferry fiddle forest fossil fountain furnace galaxy garden garlic ginger glacier glove granite guitar hammer hammock harbor harvest hazel helmet heron hollow honey igloo island ivory jacket jasmine journal kettle kitchen kite ladder lagoon lantern laurel lemon library lighthouse linen lobster locket magnet mango maple marble market meadow melon meteor mirror mitten monsoon mosaic mountain museum napkin needle nettle notebook nutmeg oasis ocean olive onion orchard otter oven paddle palace panther paper parcel pebble pencil pepper piano pigeon pillow planet plum pocket poem pottery prairie puzzle quarry quartz quilt rabbit raft railway rainbow raven recipe reef ribbon river rocket saddle saffron sail sandal satchel scarf seashell shadow shelter signal silver sketch sled sparrow spice spiral squirrel stable statue stove sugar sundial sweater tablet tango teapot temple thimble thistle thunder ticket tiger timber toast tower tractor trumpet tulip tunnel turnip umbrella valley vase velvet village vinegar violin volcano wagon walnut waltz water whistle willow window winter wizard wolf wool zebra zipper".split()
-ADJECTIVES = "ancient bitter bold brave brief bright broken calm careful clever cloudy coarse cold common crisp curious damp dense distant dusty eager early empty faint fancy fast fragile fresh gentle golden grand heavy hidden hollow humble idle jolly kind large late lively lonely loose lucky mellow mild modern narrow nimble noisy odd pale patient plain polite proud quick quiet rapid rare rough round sharp shiny silent simple slow smooth soft solid sour steady steep strange strong sturdy subtle tall tender thick thin tidy tiny tough vast vivid warm weary wide wild wise young".split()
-VERBS = "admire assemble balance borrow brush build carry carve catch chase clean climb collect compare cook count cover decorate deliver describe design draw drop examine explore fasten fetch fill find fold follow gather guard hang heat hold improve inspect join keep label lift light measure mend mix move notice open paint paste place plant polish prepare press protect pull push raise record repair replace rescue roll sell send shake shape share show sketch slice sort spin split stack steer stir store study teach tie touch trace trade turn wash watch weigh wrap write".split()
-PLACES = "Aarhus Bergen Bilbao Braga Bristol Cork Cusco Delft Dijon Essen Fez Galway Ghent Graz Hobart Izmir Jaipur Kobe Kyoto Leeds Lima Linz Lviv Lyon Malmo Mysore Nantes Oaxaca Odense Oslo Padua Perth Plovdiv Porto Quito Riga Salta Sapporo Seville Siena Split Tampere Tartu Toledo Trieste Turin Utrecht Varna Vigo Zadar".split()
-PEOPLE = "Ada Amir Anouk Asha Bela Bruno Carla Chidi Dana Davor Elif Emeka Esther Farid Freya Gita Hana Hugo Ines Ivan Jonas Jun Kaito Kofi Lara Leila Lena Luca Mabel Mateo Mira Nadia Nils Noor Olga Omar Paula Petra Priya Rafael Rosa Samir Sofia Taro Tessa Tomas Uma Vera Wanda Yusuf".split()
 
-_POOLS = {"n": NOUNS, "d": ADJECTIVES, "v": VERBS, "p": PLACES, "w": PEOPLE, "i": [str(i) for i in range(2, 98)]}
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+NOUNS = _words("""
+    anchor apron archive atlas bakery balcony bamboo barrel basket beacon beetle bicycle blanket
+    blossom bottle bridge broom bucket button cabin cactus camera candle canoe canvas carpet castle
+    cellar chalk cherry chimney circus clay clock cloud cobalt coffee comet compass copper coral
+    cradle crane crystal curtain daisy desert diary donkey dragon drawer drum easel echo ember
+    engine falcon feather fence ferry fiddle forest fossil fountain furnace galaxy garden garlic
+    ginger glacier glove granite guitar hammer hammock harbor harvest hazel helmet heron hollow
+    honey igloo island ivory jacket jasmine journal kettle kitchen kite ladder lagoon lantern laurel
+    lemon library lighthouse linen lobster locket magnet mango maple marble market meadow melon
+    meteor mirror mitten monsoon mosaic mountain museum napkin needle nettle notebook nutmeg oasis
+    ocean olive onion orchard otter oven paddle palace panther paper parcel pebble pencil pepper
+    piano pigeon pillow planet plum pocket poem pottery prairie puzzle quarry quartz quilt rabbit
+    raft railway rainbow raven recipe reef ribbon river rocket saddle saffron sail sandal satchel
+    scarf seashell shadow shelter signal silver sketch sled sparrow spice spiral squirrel stable
+    statue stove sugar sundial sweater tablet tango teapot temple thimble thistle thunder ticket
+    tiger timber toast tower tractor trumpet tulip tunnel turnip umbrella valley vase velvet village
+    vinegar violin volcano wagon walnut waltz water whistle willow window winter wizard wolf wool
+    zebra zipper
+""")
+ADJECTIVES = _words("""
+    ancient bitter bold brave brief bright broken calm careful clever cloudy coarse cold common
+    crisp curious damp dense distant dusty eager early empty faint fancy fast fragile fresh gentle
+    golden grand heavy hidden hollow humble idle jolly kind large late lively lonely loose lucky
+    mellow mild modern narrow nimble noisy odd pale patient plain polite proud quick quiet rapid
+    rare rough round sharp shiny silent simple slow smooth soft solid sour steady steep strange
+    strong sturdy subtle tall tender thick thin tidy tiny tough vast vivid warm weary wide wild wise
+    young
+""")
+VERBS = _words("""
+    admire assemble balance borrow brush build carry carve catch chase clean climb collect compare
+    cook count cover decorate deliver describe design draw drop examine explore fasten fetch fill
+    find fold follow gather guard hang heat hold improve inspect join keep label lift light measure
+    mend mix move notice open paint paste place plant polish prepare press protect pull push raise
+    record repair replace rescue roll sell send shake shape share show sketch slice sort spin split
+    stack steer stir store study teach tie touch trace trade turn wash watch weigh wrap write
+""")
+PLACES = _words("""
+    Aarhus Bergen Bilbao Braga Bristol Cork Cusco Delft Dijon Essen Fez Galway Ghent Graz Hobart
+    Izmir Jaipur Kobe Kyoto Leeds Lima Linz Lviv Lyon Malmo Mysore Nantes Oaxaca Odense Oslo Padua
+    Perth Plovdiv Porto Quito Riga Salta Sapporo Seville Siena Split Tampere Tartu Toledo Trieste
+    Turin Utrecht Varna Vigo Zadar
+""")
+PEOPLE = _words("""
+    Ada Amir Anouk Asha Bela Bruno Carla Chidi Dana Davor Elif Emeka Esther Farid Freya Gita Hana
+    Hugo Ines Ivan Jonas Jun Kaito Kofi Lara Leila Lena Luca Mabel Mateo Mira Nadia Nils Noor Olga
+    Omar Paula Petra Priya Rafael Rosa Samir Sofia Taro Tessa Tomas Uma Vera Wanda Yusuf
+""")
+
+_POOLS = {
+    "n": NOUNS,
+    "d": ADJECTIVES,
+    "v": VERBS,
+    "p": PLACES,
+    "w": PEOPLE,
+    "i": tuple(str(i) for i in range(2, 98)),
+}
 """Slots of the patterns: any word of a list. The topic's own words are `A`, `B`, `C`, `P` and `W`."""
 
 _ASKS = (
@@ -69,9 +122,9 @@ _FOLLOW_UPS = (
     "Is the {n} of {p} also {d}, or only the {A}?",
 )
 _MATH = (
-    "{W} has {i} {A}s and buys {i} boxes of {i} {B}s in {P}. Each {C} costs {i} coins. How many coins are left of {i}{i}?",
+    "{W} has {i} {A}s and buys {i} boxes of {i} {B}s in {P}. Each {C} costs {i} coins. How many are left?",
     "A {d} {A} rolls {i} metres while the {B} rolls {i}. After {i} turns near {P}, how far apart are they?",
-    "Let $x$ be the number of {d} {A}s, with ${i}x + {i} = {i}{i}$ for each {B}. Find $x$ and the {C}s left over.",
+    "Let $x$ be the number of {d} {A}s, with ${i}x + {i} = {i}{i}$ per {B}. Find $x$ and the {C}s left.",
 )
 _STEPS = (
     "First, the {A}s give {i} + {i} {n}s.",
@@ -100,7 +153,7 @@ class Talk:
         a, b, c = self.rng.sample(NOUNS, 3)
         return {"A": a, "B": b, "C": c, "P": self.pick(PLACES), "W": self.pick(PEOPLE)}
 
-    def pick(self, words: list[str] | tuple[str, ...]) -> str:
+    def pick(self, words: tuple[str, ...]) -> str:
         """Any of them."""
         return words[int(self._random() * len(words))]
 
@@ -141,7 +194,9 @@ class Talk:
     def code(self) -> str:
         """A block of Python."""
         verb, a, b = self.pick(VERBS), self.topic["A"], self.topic["B"]
-        body = [f"    {b} = [{self.pick(NOUNS)} for {self.pick(NOUNS)} in items if len({a}) > {self.number()}]"]
+        body = [
+            f"    {b} = [{self.pick(NOUNS)} for {self.pick(NOUNS)} in items if len({a}) > {self.number()}]"
+        ]
         body += [f"    {self.pick(NOUNS)}_{i} = {b}[{self.number()} :]" for i in range(1 + self.number() % 4)]
         return "\n".join(["```python", f"def {verb}_{a}s(items, {a}):", *body, f"    return {b}", "```"])
 

@@ -1,0 +1,160 @@
+"""What there is: every recipe and every version, and all that is known of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tulu_data.errors import RecipeError, StoreError, TuluDataError, UsageError, nearest
+from tulu_data.mixtures.find import TRAIN, Place, find_version, label, manifest_of, read_row, size_of
+from tulu_data.mixtures.store import MANIFEST, MIXTURES, Version, mixtures, versions
+from tulu_data.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tulu_data.mixtures.recipe import Recipe
+
+PARTS = "parts"
+"""Recipes in a folder of this name are only included by others."""
+
+EXAMPLES = 2
+
+
+def catalog(*, store: Path | None = None, workspace: Workspace | None = None) -> list[dict[str, Any]]:
+    """Every mixture that has a recipe or a version, by name: `{mixture, recipe, kind, problem, versions}`.
+
+    `recipe` is the name that builds it, or None where only versions are left; `versions` has, the first one
+    first, `{name, version, number, kind, rows, built, bytes, latest, path, problem}`. What cannot be read has
+    its `problem`, and the rest is listed.
+
+    Args:
+        store: the store; `store/` in the workspace unless given. It may be missing.
+        workspace: whose recipes are listed, with the shipped ones; the current folder unless given.
+    """
+    workspace = workspace or Workspace.here()
+    store = store or workspace.root / "store"
+    listed = {entry["mixture"]: entry for entry in _recipes(workspace)}
+    for name in mixtures(store):
+        entry = listed.setdefault(name, _entry(name))
+        entry["versions"] = list(_versions(store, name))
+        entry["kind"] = entry["kind"] or entry["versions"][-1]["kind"]
+    return [listed[name] for name in sorted(listed)]
+
+
+def _entry(mixture: str, recipe: str | None = None, kind: str | None = None) -> dict[str, Any]:
+    return {"mixture": mixture, "recipe": recipe, "kind": kind, "problem": None, "versions": []}
+
+
+def _recipes(workspace: Workspace) -> Iterator[dict[str, Any]]:
+    """The recipes that make a mixture of their own, not those that are only included."""
+    from tulu_data.mixtures.recipe import load_recipe
+
+    for name in workspace.names(MIXTURES):
+        if PARTS in PurePosixPath(name).parent.parts:
+            continue
+        try:
+            recipe = load_recipe(name, workspace)
+        except TuluDataError as error:
+            problem = error.problems[0] if isinstance(error, RecipeError) and error.problems else error
+            yield _entry(name, name) | {"problem": str(problem)}
+        else:
+            yield _entry(recipe.name, name, recipe.kind)
+
+
+def _versions(store: Path, mixture: str) -> Iterator[dict[str, Any]]:
+    known = versions(store, mixture)
+    for version in known:
+        told: Mapping[str, Any] = {}
+        problem = None
+        try:
+            told = manifest_of(version.path)
+        except StoreError as error:
+            problem = str(error)
+        yield {
+            "name": label(version),
+            "version": version.name,
+            "number": version.number,
+            **{key: told.get(key) for key in ("kind", "rows", "built")},
+            "bytes": size_of(version.path),
+            "latest": version is known[-1],
+            "path": str(version.path),
+            "problem": problem,
+        }
+
+
+def details(
+    name: str | Path,
+    *,
+    examples: int = EXAMPLES,
+    store: Path | None = None,
+    workspace: Workspace | None = None,
+) -> dict[str, Any]:
+    """All that is known of a version, or of a recipe that has none.
+
+    A version is told as `{name, path, bytes, manifest, examples}`, a recipe as `{name, file, recipe}`.
+
+    Args:
+        name: a version (`NAME`, `NAME@vK`, `NAME@preview`, or its folder); or a recipe, which then is shown
+            if it has no version, with what it includes.
+        examples: how many rows of a version to read.
+        store: the store; `store/` in the workspace unless given.
+        workspace: where recipes are looked up; the current folder unless given.
+
+    Raises:
+        UsageError: nothing has that name; says the nearest that exists.
+        RecipeError: the recipe has faults.
+        StoreError: the manifest or a file of the version cannot be read.
+    """
+    workspace = workspace or Workspace.here()
+    store = store or workspace.root / "store"
+    recipe = _recipe(str(name), store, workspace)
+    if recipe is not None and recipe.name not in mixtures(store):
+        return {"name": recipe.name, "file": str(recipe.file), "recipe": recipe.resolved()}
+    version = find_version(name if recipe is None else recipe.name, store)
+    return {
+        "name": label(version),
+        "path": str(version.path),
+        "bytes": size_of(version.path),
+        "manifest": manifest_of(version.path),
+        "examples": list(_rows(version, examples)),
+    }
+
+
+def _recipe(name: str, store: Path, workspace: Workspace) -> Recipe | None:
+    """The recipe of that name; None where a version is named.
+
+    Raises:
+        UsageError: neither a recipe nor a version has that name.
+    """
+    from tulu_data.mixtures.recipe import load_recipe
+
+    if "@" in name or name in mixtures(store) or (Path(name) / MANIFEST).is_file():
+        return None
+    names = workspace.names(MIXTURES)
+    if name in names or name.endswith((".yaml", ".yml")):
+        return load_recipe(name, workspace)
+    known = sorted({*names, *mixtures(store)})
+    expected = f"one of: {', '.join(known)}" if known else None
+    what = f"no version and no recipe is named {name!r}"
+    raise UsageError(what, expected=expected, nearest=nearest(name, known))
+
+
+def _rows(version: Version, count: int) -> Iterator[dict[str, Any]]:
+    """Rows from all over the files to train on, at even distances."""
+    files = sorted((version.path / TRAIN).glob("*.parquet"))
+    try:
+        sizes = [pq.read_metadata(file).num_rows for file in files]
+    except (OSError, pa.ArrowException) as error:
+        said = str(error).splitlines()[0]
+        raise StoreError(f"a file of this version cannot be read: {said}", where=str(version.path)) from error
+    rows = sum(sizes)
+    for place in range(min(count, rows)):
+        row = place * rows // min(count, rows)
+        for file, size in zip(files, sizes, strict=True):
+            if row < size:
+                yield read_row(Place(file, row))
+                break
+            row -= size

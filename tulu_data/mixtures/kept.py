@@ -1,0 +1,280 @@
+"""The rows that passed every step: on disk, until it is known how many of each source there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tulu_data.engine import Spill, feed, sorted_rows
+from tulu_data.mixtures.check import KEY
+from tulu_data.mixtures.dropped import stored
+from tulu_data.mixtures.recipe import Holdout, Layout
+from tulu_data.mixtures.tokens import TokenCounter
+from tulu_data.mixtures.writer import GroupWriter, LogicalHash, ShardWriter, shard_sizes, text_bytes
+from tulu_data.record import (
+    CONTENT,
+    LINEAGE,
+    MESSAGES,
+    OUTPUT,
+    Kind,
+    beside,
+    row_hashes,
+    sort_keys,
+    working_schema,
+)
+
+OPTIONAL: dict[Kind, tuple[str, ...]] = {
+    "sft": ("tools",),
+    "prompts": ("tools",),
+    "preference": ("chosen_rating", "rejected_rating", "chosen_model", "rejected_model"),
+    "rlvr": (),
+}
+"""Columns that `data/` has only where some row has a value in them, as in the published datasets."""
+
+TOKENS = pa.field("tokens", pa.int32())
+TRAIN, TEST = "train", "test"
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass
+class Totals:
+    """What the mixture has of one source, copies counted."""
+
+    rows: int = 0
+    text_bytes: int = 0
+    tokens: int = 0
+    test_rows: int = 0
+    """Those of the rows that are held out."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What is held in memory of some rows of one source."""
+
+    source: str
+    keys: npt.NDArray[np.uint64]
+    bytes: Numbers
+    tokens: Numbers
+    held: npt.NDArray[np.bool_]
+    """Which rows go to the test split."""
+
+
+@dataclass
+class _Part:
+    """The rows of one source or, where all are shuffled, of all: on disk, and piece by piece in memory."""
+
+    spill: Spill
+    pieces: list[_Piece] = field(default_factory=list)
+    copies: list[Numbers] = field(default_factory=list)
+    """Of each piece, how often each row stands in the mixture; known once it is settled."""
+
+    def measured(self, *, held: bool) -> tuple[int, int, int]:
+        """The rows that are held out or not: how many, their bytes of text, and their memory (about)."""
+        rows = size = 0
+        for piece, copies in zip(self.pieces, self.copies, strict=True):
+            taken = np.where(piece.held == held, copies, 0)
+            rows += int(taken.sum())
+            size += int((taken * piece.bytes).sum())
+        return rows, size, self.spill.nbytes * rows // max(1, self.spill.rows)
+
+
+@dataclass
+class Kept:
+    """Takes the rows that pass, tells what there is of each source, and writes what is taken of it."""
+
+    kind: Kind
+    layout: Layout
+    seed: int
+    scratch: Path
+    sources: Sequence[str]
+    """In the recipe's order."""
+    counter: TokenCounter
+    holdout: Holdout | None = None
+    totals: dict[str, Totals] = field(default_factory=dict)
+    """By source, in the recipe's order; known once it is settled."""
+    _parts: dict[str, _Part] = field(default_factory=dict)
+    _present: set[str] = field(default_factory=set)
+    _schema: pa.Schema | None = None
+
+    # -- taking ---------------------------------------------------------------------------------------------
+
+    def take(self, tables: Iterable[pa.Table]) -> None:
+        """Sets the rows down, one file per part of the layout."""
+        for table in tables:
+            self._schema = table.schema
+            self._present |= {name for name in self._doubtful(table.schema) if _has_values(table[name])}
+            for source, rows in _by_source(table):
+                self._add(source, rows)
+        for part in self._parts.values():
+            part.spill.close()
+
+    def _add(self, source: str, rows: pa.Table) -> None:
+        part = self._part(source)
+        tokens = self.counter.of(rows)
+        part.spill.write(rows.append_column(TOKENS, pa.array(tokens)))
+        sizes = text_bytes(rows, CONTENT[self.kind].names)
+        piece = _Piece(source, rows[KEY].to_numpy(), sizes, tokens.astype(np.int64), self._held_out(rows))
+        part.pieces.append(piece)
+
+    def _part(self, source: str) -> _Part:
+        name = source if self.layout == "by_source" else TRAIN
+        if name not in self._parts:
+            self._parts[name] = _Part(Spill(self.scratch / f"kept-{len(self._parts):04}.arrow"))
+        return self._parts[name]
+
+    def _held_out(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
+        """Which rows go to the test split: by the hash of the prompt, so that equal prompts stay together."""
+        if self.holdout is None:
+            return np.zeros(rows.num_rows, bool)
+        hashes = row_hashes(pa.table({"prompt": _prompts(rows, self.kind)}), ["prompt"])
+        keys = sort_keys(pa.array([value.hex() for value in hashes.to_pylist()], pa.string()), self.seed)
+        held: npt.NDArray[np.bool_] = keys.to_numpy() < np.uint64(self.holdout.fraction * 2**64)
+        return held
+
+    def _doubtful(self, schema: pa.Schema) -> set[str]:
+        """Columns stored only where some row has a value: optional ones, and what operators wrote."""
+        written = {f.name for f in stored(schema)} - set(working_schema(self.kind).names)
+        return written | set(OPTIONAL[self.kind]) | set(beside(self.kind).names)
+
+    # -- settling -------------------------------------------------------------------------------------------
+
+    def of_source(self, source: str) -> tuple[npt.NDArray[np.uint64], Numbers]:
+        """The keys and tokens of a source's rows, in the order in which they were taken."""
+        own = [piece for part in self._parts.values() for piece in part.pieces if piece.source == source]
+        keys = np.concatenate([np.zeros(0, np.uint64), *(piece.keys for piece in own)])
+        return keys, np.concatenate([np.zeros(0, np.int64), *(piece.tokens for piece in own)])
+
+    def settle(self, copies: Mapping[str, Numbers]) -> None:
+        """Takes note of how often each row stands in the mixture: by source, in the order of `of_source`.
+
+        A row that is held out stands there once.
+        """
+        self.totals = {source: Totals() for source in self.sources}
+        left = dict(copies)
+        for part in self._parts.values():
+            part.copies = []
+            for piece in part.pieces:
+                times, left[piece.source] = np.split(left[piece.source], [len(piece.keys)])
+                times = np.where(piece.held, np.minimum(times, 1), times)
+                part.copies.append(times)
+                total = self.totals[piece.source]
+                total.rows += int(times.sum())
+                total.text_bytes += int((times * piece.bytes).sum())
+                total.tokens += int((times * piece.tokens).sum())
+                total.test_rows += int(times[piece.held].sum())
+
+    @property
+    def rows(self) -> int:
+        """How many rows the mixture has in all."""
+        return sum(total.rows for total in self.totals.values())
+
+    @property
+    def test_rows(self) -> int:
+        """How many of them are held out."""
+        return sum(total.test_rows for total in self.totals.values())
+
+    # -- writing --------------------------------------------------------------------------------------------
+
+    def schema(self) -> pa.Schema:
+        """The columns of `data/`."""
+        left_out = set(OPTIONAL[self.kind]) - self._present
+        return pa.schema([f for f in OUTPUT[self.kind] if f.name not in left_out])
+
+    def lineage_schema(self) -> pa.Schema:
+        """The columns of `lineage.parquet`: where a row came from, and what operators wrote beside it."""
+        known = set(working_schema(self.kind).names) - set(beside(self.kind).names)
+        written = [f for f in self._schema or () if f.name in self._present and f.name not in known]
+        return pa.schema(
+            [pa.field("id", pa.string()), pa.field("source", pa.string()), *LINEAGE, TOKENS, *written]
+        )
+
+    def write(self, version: Path, written: Callable[[int], None], threads: int = 1) -> str:
+        """Writes `data/`, `lineage.parquet`, and `test/` if rows are held out; returns the logical hash."""
+        schema = self.schema()
+        logical = LogicalHash(self.kind, schema)
+        with GroupWriter(version / "lineage.parquet", self.lineage_schema()) as lineage:
+            for folder, prefix, parts in self._files():
+                if folder == TEST:
+                    logical.split(TEST)
+                held = folder == TEST
+                rows, size, memory = (
+                    sum(n) for n in zip(*(p.measured(held=held) for p in parts), strict=True)
+                )
+                tables = (table for part in parts for table in _rows(part, self.seed, held=held))
+                with ShardWriter(version / folder, prefix, schema, shard_sizes(rows, size)) as shards:
+                    feed(
+                        sorted_rows(tables, KEY, memory, self.scratch),
+                        [
+                            shards.write,
+                            lineage.write,
+                            logical.update,
+                            lambda table: written(table.num_rows),
+                        ],
+                        threads,
+                    )
+        for part in self._parts.values():
+            part.spill.delete()
+        return logical.hexdigest()
+
+    def _files(self) -> Iterator[tuple[str, str, list[_Part]]]:
+        """The folder, the prefix and the parts of each run of files; there is one even without rows."""
+        if not self._parts:
+            yield "data", TRAIN, [_Part(Spill(self.scratch / "nothing.arrow"))]
+        for name, part in self._parts.items():
+            yield "data", name, [part]
+        if self.test_rows:
+            yield TEST, TEST, list(self._parts.values())
+
+
+def _rows(part: _Part, seed: int, *, held: bool) -> Iterator[pa.Table]:
+    """The rows of a part that are held out or not, each as often as it is taken."""
+    out = np.concatenate([np.zeros(0, bool), *(piece.held for piece in part.pieces)])
+    times = np.where(out == held, np.concatenate([np.zeros(0, np.int64), *part.copies]), 0)
+    start = 0
+    for table in part.spill.read():
+        copies = times[start : start + table.num_rows]
+        start += table.num_rows
+        for copy in range(int(copies.max(initial=0))):
+            rows = table if (copies > copy).all() else table.filter(pa.array(copies > copy))
+            yield _renamed(rows, copy, seed) if copy else rows
+
+
+def _renamed(rows: pa.Table, copy: int, seed: int) -> pa.Table:
+    """A further copy of rows, under ids and keys of its own."""
+    ids = pc.binary_join_element_wise(rows["id"].combine_chunks(), f"+{copy}", "")
+    names = rows.column_names
+    rows = rows.set_column(names.index("id"), "id", ids)
+    return rows.set_column(names.index(KEY), KEY, sort_keys(ids, seed))
+
+
+def _prompts(rows: pa.Table, kind: Kind) -> pa.Array:
+    """What is asked: the `prompt` of a pair, the users' messages of a conversation."""
+    if kind == "preference":
+        return rows["prompt"].combine_chunks()
+    column = rows["messages"].combine_chunks()
+    turns = column.flatten()
+    asked = pc.fill_null(pc.equal(pc.struct_field(turns, "role"), "user"), fill_value=False)
+    ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False))
+    before = np.concatenate([[0], np.cumsum(asked.to_numpy(zero_copy_only=False))])
+    offsets = pa.array(before[np.concatenate([[0], ends])], pa.int32())
+    return pa.ListArray.from_arrays(offsets, turns.filter(asked)).cast(MESSAGES)
+
+
+def _has_values(column: pa.ChunkedArray) -> bool:
+    """Whether any row has one; an empty list is none: the evidence of an operator that found nothing."""
+    if pa.types.is_list(column.type):
+        return bool(pc.any(pc.greater(pc.list_value_length(column), 0)).as_py())
+    return bool(column.null_count < len(column))
+
+
+def _by_source(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    names = pc.unique(table["source"]).to_pylist()
+    for name in names:
+        yield name, table if len(names) == 1 else table.filter(pc.equal(table["source"], name))
