@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 CORE := $(VENV)/core.stamp
 DEV := $(VENV)/dev.stamp
+TRAIN := $(VENV)/train.stamp
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types fast slow bench docs clean
@@ -29,7 +30,7 @@ types: $(DEV)  ## mypy, strict
 fast: $(DEV)  ## the fast tests
 	$(BIN)/pytest -q -m "not slow"
 
-slow: $(DEV)  ## the slow tests: real data, wheels, notebooks
+slow: $(TRAIN)  ## the slow tests: real data, wheels, notebooks, one step of every trainer
 	$(BIN)/pytest -q -m slow
 
 bench: $(DEV)  ## measure speed and memory on a corpus of 300 MB
@@ -59,3 +60,10 @@ $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing tulu-data and its development tools into $(VENV) …"
 	@$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $(CORE) $@
+
+# PyTorch first and on its own: beside others, pip may take a build that this machine has no use for.
+$(TRAIN): $(DEV)
+	@echo "installing PyTorch and TRL into $(VENV) …"
+	@$(PIP) install -c constraints.txt torch
+	@$(PIP) install -c constraints.txt -e '.[train]'
+	@touch $@

@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the program: `cli.md` from its help, `catalogue.md` from its operators.
+"""Writes the pages that are made from the program: `cli.md`, `catalogue.md` and `adapters.md`.
 
 `make docs` runs it; `tests/test_docs.py` fails when a page is not what this would write.
 """
@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 
 from tulu_data.cli import cli
 from tulu_data.op import Registry, Step
+from tulu_data.sources import adapters
 
 HERE = Path(__file__).resolve().parent
 WIDTH = 96
@@ -94,7 +95,28 @@ def kind_of(annotation: Any) -> str:
     return {str: "text", bool: "`true`, `false`", int: "whole number", float: "number"}[annotation]
 
 
-PAGES = {"cli.md": cli_page, "catalogue.md": catalogue_page}
+def adapters_page() -> str:
+    """Every adapter: the columns that it is known by, the rows it gives, an example."""
+    parts = [
+        "# The adapters\n",
+        "The words for `adapter:` in a recipe and `--adapter`, needed only where the columns of the data do",
+        "not tell the shape. Made by `make docs` from the adapters' own documentation. What all have in",
+        "common is told in [the formats](formats.md#adapters).\n",
+    ]
+    return "\n".join(parts + [adapter_entry(adapters.get(name)) for name in adapters.names()])
+
+
+def adapter_entry(adapter: adapters.Adapter) -> str:
+    """The section of one adapter."""
+    told, mark, example = (inspect.getdoc(adapter) or "").partition(">>> ")
+    rows = f"Columns: `{adapter.needs}`\\\nGives: {', '.join(f'`{kind}`' for kind in adapter.kinds)}"
+    if adapter.gathers:
+        rows += f"\\\nGathers: the rows that are equal in `{adapter.gathers}`"
+    parts = [f"## {adapter.name}", told.strip(), rows, f"```python\n{mark}{example.strip()}\n```"]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {"cli.md": cli_page, "catalogue.md": catalogue_page, "adapters.md": adapters_page}
 
 
 def main() -> None:

@@ -22,7 +22,11 @@ from tulu_data import cli
 from tulu_data.errors import Problem, RecipeError, SourceError, UsageError
 
 HEAVY = ("polars", "datasets", "numba", "numpy", "pyarrow", "duckdb", "pydantic", "nltk", "rich", "yaml")
-VERBS = ("decontaminate", "dedup", "index", "build-mixture", "check", "operators", "init", "demo")
+VERBS = (
+    *("build-mixture", "check", "rebuild", "operators"),
+    *("mixtures", "show", "diff", "trace", "verify", "gc", "sql", "push"),
+    *("decontaminate", "dedup", "index", "mirror", "init", "demo"),
+)
 
 
 def test_these_are_the_verbs() -> None:
@@ -56,7 +60,7 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
     ("arguments", "suggestion"),
     [
         (["decontaminat"], "Did you mean 'decontaminate'?"),
-        (["build-mix"], "Did you mean 'build-mixture'?"),
+        (["build-mix"], "Did you mean one of: 'build-mixture', 'rebuild'?"),
         (["check", "x", "--miror", "y"], "--mirror"),
         (["decontaminate", "--agaisnt", "x"], "--against"),
     ],

@@ -15,7 +15,7 @@ the direction of writing, are made visible.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -28,6 +28,8 @@ Row = Mapping[str, Any]
 Messages = Sequence[Mapping[str, Any]]
 Item = Mapping[str, str]
 """The texts of an evaluation item, by field."""
+
+SIDES = ("chosen", "rejected")
 
 _TEXT = "white-space: pre-wrap; overflow-wrap: anywhere"
 _TURN = f"margin: 0.2em 0 0.6em; padding-left: 0.8em; border-left: 2px solid #8886; {_TEXT}"
@@ -101,20 +103,17 @@ def pair(row: Row) -> Shown:
     rejected · 3 characters
       assistant: No.
     """
-    chosen, rejected = row.get("chosen") or [], row.get("rejected") or []
-    same = len(list(takewhile(lambda both: both[0] == both[1], zip(chosen, rejected, strict=False))))
-    same = min(
-        same, max(len(chosen), 1) - 1, max(len(rejected), 1) - 1
-    )  # an answer is left where both are equal
+    answers = {side: row.get(side) or [] for side in SIDES}
+    same = _shared(answers.values())
     sides = [
-        _answer(name, messages[same:], row.get(f"{name}_model"), [row.get(f"{name}_rating")])
-        for name, messages in (("chosen", chosen), ("rejected", rejected))
+        _answer(side, messages[same:], row.get(f"{side}_model"), [row.get(f"{side}_rating")])
+        for side, messages in answers.items()
     ]
-    return _beside(_Part(_facts(row), _turns(chosen[:same])), sides)
+    return _beside(_Part(_facts(row), _turns(answers["chosen"][:same])), sides)
 
 
 def beside(rows: Mapping[str, Row]) -> Shown:
-    """Rows with `messages` beside each other, each under its title.
+    """Rows beside each other, each under its title; of a pair the last turns of both sides.
 
     >>> said = {word: [{"role": "user", "content": word}] for word in ("Hi", "Hello")}
     >>> beside({"before": {"messages": said["Hi"]}, "after": {"messages": said["Hello"]}})
@@ -123,10 +122,7 @@ def beside(rows: Mapping[str, Row]) -> Shown:
     after
       user: Hello
     """
-    sides = [
-        _Part(" · ".join(filter(None, [title, _facts(row)])), _turns(row["messages"]))
-        for title, row in rows.items()
-    ]
+    sides = [_Part(" · ".join(filter(None, [title, _facts(row)])), _said(row)) for title, row in rows.items()]
     return _beside(_Part("", []), sides)
 
 
@@ -136,17 +132,18 @@ def candidates(row: Row) -> Shown:
     Where the row has a pair as well, the two that make it are called chosen and rejected.
     """
     every = [completion for completion in row.get("completions") or [] if completion]
+    answers = [completion["messages"] or [] for completion in every]
+    same = _shared(answers)
     sides = [
         _answer(
-            _place(completion["messages"], row) or f"{number} of {len(every)}",
-            (completion["messages"] or [])[-1:],
+            next((side for side in SIDES if row.get(side) == messages), f"{number} of {len(every)}"),
+            messages[same:],
             completion["model"],
             [f"{r['aspect']} {_rating(r)}" for r in completion["ratings"] or []],
         )
-        for number, completion in enumerate(every, 1)
+        for number, (completion, messages) in enumerate(zip(every, answers, strict=True), 1)
     ]
-    prompts = [completion["messages"][:-1] for completion in every if completion["messages"]]
-    return _beside(_Part(_facts(row), _turns(prompts[0]) if prompts else []), sides)
+    return _beside(_Part(_facts(row), _turns(answers[0][:same]) if answers else []), sides)
 
 
 def finding(row: Row, item: Item | None = None) -> Shown:
@@ -222,9 +219,19 @@ def _answer(name: str, messages: Messages, model: str | None, ratings: Iterable[
     return _Part(" · ".join(words), _turns(messages))
 
 
-def _place(messages: Messages, row: Row) -> str | None:
-    """Which side of the row's pair a completion is, if it is one."""
-    return next((side for side in ("chosen", "rejected") if row.get(side) == messages), None)
+def _said(row: Row) -> list[tuple[str, str, Spans]]:
+    """The turns of a row; of a pair those that both sides begin with, and then each side's answer."""
+    if "messages" in row:
+        return _turns(row["messages"])
+    answers = [(side, str(row[side][-1]["content"] or ""), ()) for side in SIDES if row.get(side)]
+    return [*_turns((row.get("chosen") or [])[:-1]), *answers]
+
+
+def _shared(conversations: Collection[Messages]) -> int:
+    """How many turns all of them begin with; of each at least one is left."""
+    same = takewhile(lambda turns: all(turn == turns[0] for turn in turns), zip(*conversations, strict=False))
+    shortest = min((len(messages) for messages in conversations), default=1)
+    return max(min(len(list(same)), shortest - 1), 0)
 
 
 def _rating(rating: Row) -> str:
@@ -242,10 +249,7 @@ def _turn(message: Row) -> tuple[str, str]:
 
 FACT = 60
 """Characters of the longest value that stands above a row."""
-_TOLD_ELSEWHERE = {
-    "prompt",
-    *(f"{side}_{what}" for side in ("chosen", "rejected") for what in ("model", "rating")),
-}
+_TOLD_ELSEWHERE = {"prompt", *(f"{side}_{what}" for side in SIDES for what in ("model", "rating"))}
 
 
 def _facts(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""One real step of each of TRL's trainers on finished versions, with a tiny random model; prints what happened.
+"""One real step of each of TRL's trainers on finished versions, with tiny random models; prints the outcome.
 
 Run as `python train_steps.py WORK SFT PREFERENCE RLVR` with the folders of three versions. The rows reach the
 trainers as the versions' cards say, and by nothing else.
@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset, load_dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+    PreTrainedTokenizerFast,
+)
 from trl import (
     DPOConfig,
     DPOTrainer,
@@ -101,6 +106,15 @@ def step(trainer: Any) -> dict[str, Any]:
     return {"loss": loss, "moved": moved, "weights": len(after), "steps": trainer.state.global_step}
 
 
+def refusal(make: Callable[[], Any]) -> str | None:
+    """The name of the error with which a trainer turns rows down."""
+    try:
+        make()
+    except TypeError as error:
+        return type(error).__name__
+    return None
+
+
 def main(work: Path, sft: str, preference: str, rlvr: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     rows = load_dataset(sft, split="train")
@@ -109,13 +123,14 @@ def main(work: Path, sft: str, preference: str, rlvr: str) -> dict[str, Any]:
     out = str(work / "out")
     told: dict[str, Any] = {}
 
-    told["sft"] = step(
-        SFTTrainer(lm, args=SFTConfig(out, max_length=256, **STEP), train_dataset=rows)
-    )
+    told["sft"] = step(SFTTrainer(lm, args=SFTConfig(out, max_length=256, **STEP), train_dataset=rows))
 
     pairs = load_dataset(preference, "trl", split="train")
     told["pairs"] = pairs.column_names
     dpo = DPOConfig(out, max_length=256, beta=0.1, precompute_ref_log_probs=True, **STEP)
+    told["refused"] = refusal(
+        lambda: DPOTrainer(lm, args=dpo, train_dataset=load_dataset(preference, split="train"))
+    )
     told["dpo"] = step(DPOTrainer(lm, args=dpo, train_dataset=pairs, processing_class=tokenizer))
     told["reward"] = step(
         RewardTrainer(rm, args=RewardConfig(out, max_length=256, **STEP), train_dataset=pairs)

@@ -83,7 +83,7 @@ def serve_writable() -> Iterator[WritableHub]:
 class _WritableHandler(_Handler):
     server: WritableHub
 
-    def do_PUT(self) -> None:
+    def do_PUT(self) -> None:  # noqa: N802  as http.server names it
         body = self.content()
         oid = self.path.rsplit("/", 1)[1]
         assert hashlib.sha256(body).hexdigest() == oid
@@ -146,7 +146,8 @@ class _WritableHandler(_Handler):
         if not self.knows():
             self.fail(401, "Invalid username or password.")
             return
-        sent = json.loads(self.body) if not path.startswith(f"api/datasets/{name}/commit") else None
+        lines = [json.loads(line) for line in self.body.splitlines()]
+        sent = lines[0]
         match path.removeprefix("api/").removeprefix(f"datasets/{name}").strip("/").split("/"):
             case ["repos", "create"]:
                 self.create(sent)
@@ -157,7 +158,7 @@ class _WritableHandler(_Handler):
             case ["preupload", branch]:
                 self.json({"files": [self.mode(name, branch, each) for each in sent["files"]]})
             case ["commit", branch]:
-                self.commit(name, branch)
+                self.commit(name, branch, sent["value"], lines[1:])
             case ["branch", branch]:
                 self.server.of(name).branches[branch] = sent["startingPoint"]
                 self.json({})
@@ -186,10 +187,8 @@ class _WritableHandler(_Handler):
             return wanted
         return {**wanted, "actions": {"upload": {"href": f"{self.server.url}/large/{wanted['oid']}"}}}
 
-    def commit(self, name: str, branch: str) -> None:
+    def commit(self, name: str, branch: str, told: dict[str, Any], operations: list[dict[str, Any]]) -> None:
         held = self.server.of(name)
-        header, *operations = [json.loads(line) for line in self.body.splitlines()]
-        told = header["value"]
         if told.get("parentCommit") not in (None, held.branches[branch]):
             self.fail(412, "A commit has happened since. Please refresh and try again.")
             return

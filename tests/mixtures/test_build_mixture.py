@@ -24,7 +24,7 @@ from tulu_data.mixtures import writer
 from tulu_data.mixtures.check import KEY
 from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Registry, verdicts
 from tulu_data.progress import Progress, Task
-from tulu_data.record import OUTPUT, Kind, sort_keys
+from tulu_data.record import Kind, LINEAGE, OUTPUT, sort_keys
 
 
 def hashes(path: Path) -> dict[str, str]:
@@ -43,6 +43,7 @@ def test_a_version_holds_data_dropped_lineage_manifest_lock_and_card(mini: Place
     files = sorted(p.relative_to(built.path).as_posix() for p in built.path.rglob("*") if p.is_file())
     assert files == [
         "README.md",
+        "croissant.json",
         "data/train-00000-of-00001.parquet",
         "dropped/01-exact_dedup.parquet",
         "lineage.parquet",
@@ -306,7 +307,8 @@ def test_bad_rows_are_set_aside_with_their_reasons(place: Place) -> None:
     bad = pq.read_table(built.path / "bad_rows.parquet").to_pylist()
     assert [(b["source"], b["row"]) for b in bad] == [("a", 3), ("a", 150)]
     assert all(b["reason"] and b["text"] for b in bad)
-    assert built.manifest["sources"][0]["rows"] == {"read": 201, "bad": 2, "selected": 199, "kept": 199}
+    counts = {"read": 201, "bad": 2, "selected": 199, "survived": 199, "kept": 199}
+    assert built.manifest["sources"][0]["rows"] == counts
     assert 150 not in pq.read_table(built.path / "lineage.parquet")["row"].to_pylist()
 
 
@@ -555,7 +557,7 @@ def test_what_operators_write_goes_to_lineage_but_not_their_own_columns(place: P
     with_steps(place, "score")
     built = place.build(registry=OWN)
     lineage = pq.read_table(built.path / "lineage.parquet")
-    assert lineage.column_names == ["id", "source", "row", "upstream_id", "license", "native", "score"]
+    assert lineage.column_names == ["id", "source", *LINEAGE.names, "tokens", "score"]
     assert lineage["score"] == lineage["row"]
     dropped = pq.read_table(built.path / "dropped" / "01-score.parquet")
     assert "_sketch" not in dropped.column_names

@@ -99,6 +99,7 @@ def test_a_version_goes_in_one_commit_into_a_new_private_repository(
     assert held.head()[ROWS[0]] == data
 
 
+@pytest.mark.slow
 def test_datasets_loads_what_was_pushed(hub: WritableHub, built: BuildResult, tmp_path: Path) -> None:
     pushed(built)
     told = load(hub, tmp_path, REPO)
@@ -127,9 +128,8 @@ def test_pushing_again_sends_nothing(hub: WritableHub, built: BuildResult) -> No
     assert (hub.received, hub.of(REPO).messages) == (received, messages)
 
 
-def test_the_next_version_takes_the_place_of_the_last(
-    hub: WritableHub, mini: Place, tmp_path: Path
-) -> None:
+@pytest.mark.slow
+def test_the_next_version_takes_the_place_of_the_last(hub: WritableHub, mini: Place, tmp_path: Path) -> None:
     first = mini.build()
     pushed(first)
     mini.recipe(sources=[{"name": "chat", "from": "data/chat.jsonl.gz"}], layout="by_source")
@@ -296,7 +296,12 @@ def test_data_that_something_else_put_there_is_not_replaced(hub: WritableHub, bu
     [
         ("repos/create", 401, "Invalid credentials", "the Hub does not accept the token (401: Invalid"),
         ("repos/create", 403, "No rights", f"the token may not write to {REPO} (403: No rights)"),
-        ("repos/create", 409, "A conflict", f"{REPO} was changed by someone else meanwhile (409: A conflict)"),
+        (
+            "repos/create",
+            409,
+            "A conflict",
+            f"{REPO} was changed by someone else meanwhile (409: A conflict)",
+        ),
         ("commit/main", 503, "Busy", "the Hub failed (503: Busy). Push again later"),
         ("commit/main", 413, "Too large", f"the Hub refused {REPO} (413: Too large)"),
         ("tree/", 403, "Forbidden", f"the token may not write to {REPO} (403: Forbidden)"),

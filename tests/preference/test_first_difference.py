@@ -25,7 +25,10 @@ def cut(*rows: tuple[list[str], list[str]], source: str = "made", **settings: An
     made = [{"chosen": conversation(*one), "rejected": conversation(*other)} for one, other in rows]
     op = FirstDifference(**settings)
     context = Context(kind="preference")
-    return applied(op, table_of("preference", made, source), op.setup(context)).to_pylist()
+    found: list[dict[str, Any]] = applied(
+        op, table_of("preference", made, source), op.setup(context)
+    ).to_pylist()
+    return found
 
 
 @pytest.mark.parametrize(
@@ -59,7 +62,9 @@ def test_the_shared_turns_are_the_prompt(
         ([A], [B], "no_prompt"),
     ],
 )
-def test_what_gives_no_pair_says_why_and_stays_as_it_was(one: list[str], other: list[str], reason: str) -> None:
+def test_what_gives_no_pair_says_why_and_stays_as_it_was(
+    one: list[str], other: list[str], reason: str
+) -> None:
     row = cut((one, other), ([U, A, V], [U, B]))[0]
     assert row["verdict"] == f"first_difference:{reason}"
     assert (row["chosen"], row["rejected"]) == (conversation(*one), conversation(*other))
@@ -109,7 +114,7 @@ def test_whole_batches_are_cut_as_single_rows_are(table: pa.Table) -> None:
 def test_hh_rlhf_gives_a_valid_pair_of_nearly_every_row(shared_data: Path) -> None:
     """Of harmless-base's 2,312 test rows, 4 have an empty answer and 4 a role twice before they differ."""
     file = shared_data / "train/hh_rlhf/harmless-base_test.jsonl.gz"
-    rows = [adapt_row("hh", json.loads(line)) for line in gzip.open(file, "rt", encoding="utf-8")]
+    rows = [adapt_row("hh", json.loads(line)) for line in gzip.decompress(file.read_bytes()).splitlines()]
     table = applied(FirstDifference(), table_of("preference", rows), None)
     found = applied(ValidPair(), table, None)
     counts = {c["values"]: c["counts"] for c in found["verdict"].value_counts().to_pylist()}

@@ -68,7 +68,9 @@ def test_a_fault_is_named_and_may_be_allowed(reason: str, row: dict[str, Any]) -
         pair([U, A], [U, B], prompt=" Hi\n"),
         pair([S, "user: Solve: 2+2", A], [S, "user: Solve: 2+2", B], prompt="Be kind"),
         pair(["user: Solve:\n2 + 2", A], ["user: Solve:\n2 + 2", B], prompt="2+2"),
-        pair([U, A, "user: Why?", A], [U, A, "user: Why?", B], prompt="Human: Hi Assistant: Hello Human: Why?"),
+        pair(
+            [U, A, "user: Why?", A], [U, A, "user: Why?", B], prompt="Human: Hi Assistant: Hello Human: Why?"
+        ),
         pair([U, A], [U, B], chosen_rating=3, rejected_rating=3),
     ],
 )
@@ -100,7 +102,9 @@ def test_an_unknown_fault_cannot_be_allowed() -> None:
 
 def plain(row: dict[str, Any]) -> str | None:
     """The checks, as one would write them for a single pair."""
-    sides = [[(m["role"], (m["content"] or "").strip()) for m in row[s] or []] for s in ("chosen", "rejected")]
+    sides = [
+        [(m["role"], (m["content"] or "").strip()) for m in row[s] or []] for s in ("chosen", "rejected")
+    ]
     if not all(sides):
         return "no_pair"
     (*one, first), (*other, second) = sides
@@ -137,6 +141,6 @@ def test_whole_batches_are_judged_as_single_rows_are(table: pa.Table) -> None:
 
 def test_real_pairs_are_no_faults(shared_data: Path) -> None:
     file = shared_data / "train/tulu3_samples/preference_sample.jsonl.gz"
-    rows = [json.loads(line) for line in gzip.open(file, "rt", encoding="utf-8")]
+    rows = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
     kept = [{key: row[key] for key in ("prompt", "chosen", "rejected")} for row in rows]
     assert faults(*kept) == [None] * 100

@@ -104,9 +104,12 @@ def build(
     store = store or workspace.root / "store"
     progress = progress or Progress()
     around = Surroundings(workspace, store, mirror, registry or Registry(), progress, cache)
-    recipe = load_recipe(name, workspace)
-    recipe = with_licenses(recipe, licenses) if licenses else recipe
     locks = read_lock(lock) if lock else None
+    try:
+        recipe = load_recipe(name, workspace)
+        recipe = with_licenses(recipe, licenses) if licenses else recipe
+    except RecipeError as error:
+        raise RecipeError(f"the recipe {name} cannot be built", error.problems) from None
     recipe = pinned(recipe, locks) if locks else recipe
     found = checked_recipe(recipe, around, whole=limit is None)
     if found.errors():

@@ -97,7 +97,8 @@ def front_matter(facts: Facts) -> dict[str, Any]:
     files = [{"split": split.name, "path": split.pattern} for split in facts.splits]
     sizes = {
         "splits": [
-            {"name": split.name, "num_bytes": split.whole, "num_examples": split.rows} for split in facts.splits
+            {"name": split.name, "num_bytes": split.whole, "num_examples": split.rows}
+            for split in facts.splits
         ],
         "download_size": sum(split.bytes for split in facts.splits),
         "dataset_size": sum(split.whole for split in facts.splits),
@@ -193,30 +194,22 @@ _OPEN_INSTRUCT = {
 
 
 def _sources(facts: Facts) -> str:
+    counted = "" if facts.manifest["tokens"]["counted"] == "exact" else " (estimated)"
     rows = [
         (
             source["name"],
             source["from"],
             source["lock"].get("revision") or "",
             _licenses_of(facts, source),
-            *(f"{source['rows'][key]:,}" for key in ("read", "selected", "kept")),
+            *(f"{source['rows'][key]:,}" for key in ("read", "selected", "survived", "kept")),
             f"{source['share_of_rows']:.1%}",
+            f"{source['tokens']:,}",
             f"{source['share_of_tokens']:.1%}",
         )
         for source in facts.manifest["sources"]
     ]
-    heads = (
-        "source",
-        "from",
-        "revision",
-        "licence",
-        "read",
-        "selected",
-        "kept",
-        "of rows",
-        "of tokens (estimated)",
-    )
-    return _table(heads, rows, 4)
+    heads = ("source", "from", "revision", "licence", "read", "selected", "passed the steps", "kept")
+    return _table((*heads, "of rows", f"tokens{counted}", "of tokens"), rows, 4)
 
 
 def _licenses_of(facts: Facts, source: Mapping[str, Any]) -> str:

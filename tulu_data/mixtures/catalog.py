@@ -6,11 +6,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tulu_data.errors import RecipeError, StoreError, TuluDataError, UsageError, nearest
-from tulu_data.mixtures.find import TRAIN, Place, find_version, label, manifest_of, read_row, size_of
+from tulu_data.errors import RecipeError, StoreError, TuluDataError, unknown
+from tulu_data.mixtures.find import (
+    TRAIN,
+    Place,
+    find_version,
+    label,
+    manifest_of,
+    read_row,
+    readable,
+    size_of,
+)
 from tulu_data.mixtures.store import MANIFEST, MIXTURES, Version, mixtures, versions
 from tulu_data.workspace import Workspace
 
@@ -53,7 +61,7 @@ def _recipes(workspace: Workspace) -> Iterator[dict[str, Any]]:
     from tulu_data.mixtures.recipe import load_recipe
 
     for name in workspace.names(MIXTURES):
-        if PARTS in PurePosixPath(name).parent.parts:
+        if _is_part(name):
             continue
         try:
             recipe = load_recipe(name, workspace)
@@ -136,20 +144,20 @@ def _recipe(name: str, store: Path, workspace: Workspace) -> Recipe | None:
     names = workspace.names(MIXTURES)
     if name in names or name.endswith((".yaml", ".yml")):
         return load_recipe(name, workspace)
-    known = sorted({*names, *mixtures(store)})
-    expected = f"one of: {', '.join(known)}" if known else None
-    what = f"no version and no recipe is named {name!r}"
-    raise UsageError(what, expected=expected, nearest=nearest(name, known))
+    own = [other for other in names if not _is_part(other)]
+    raise unknown("version or recipe", name, {*own, *mixtures(store)})
+
+
+def _is_part(recipe: str) -> bool:
+    """Whether a recipe is only included by others."""
+    return PARTS in PurePosixPath(recipe).parent.parts
 
 
 def _rows(version: Version, count: int) -> Iterator[dict[str, Any]]:
     """Rows from all over the files to train on, at even distances."""
     files = sorted((version.path / TRAIN).glob("*.parquet"))
-    try:
+    with readable(version.path):
         sizes = [pq.read_metadata(file).num_rows for file in files]
-    except (OSError, pa.ArrowException) as error:
-        said = str(error).splitlines()[0]
-        raise StoreError(f"a file of this version cannot be read: {said}", where=str(version.path)) from error
     rows = sum(sizes)
     for place in range(min(count, rows)):
         row = place * rows // min(count, rows)

@@ -274,7 +274,7 @@ def why(change: Mapping[str, Any], one: Side, two: Side) -> str:
         "content": "another text under the same upstream id",
         "values": f"other values: {change['columns']}",
         "license": "another licence",
-        "repeat": "stands there another number of times",
+        "repeat": f"copies: {change['copies_before']:,} -> {change['copies_after']:,}",
     }
     return words.get(because, f"moved {because}")
 

@@ -25,7 +25,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tulu_data.mixtures.find import TEST, data_files, dropped_files, label, lineage_file, parquet, query
+from tulu_data.mixtures.find import (
+    TEST,
+    data_files,
+    dropped_files,
+    label,
+    lineage_file,
+    parquet,
+    query,
+    readable,
+)
 from tulu_data.mixtures.store import Version
 from tulu_data.record import CONTENT, sort_keys
 
@@ -131,12 +140,14 @@ class Comparison:
         query(self.connection, sql)
 
     def _table(self, sql: str) -> pa.Table:
-        return self.connection.sql(sql).to_arrow_table()
+        with readable():
+            return self.connection.sql(sql).to_arrow_table()
 
     def _load(self, side: Side) -> None:
         """The narrow columns of every row; copies of a row count as one."""
         file = lineage_file(side.version.path)
-        known = set(pq.read_schema(file).names)
+        with readable(file):
+            known = set(pq.read_schema(file).names)
         tokens = "tokens" if "tokens" in known else "NULL::INTEGER"
         rows = f"SELECT id, source, upstream_id, license, {tokens} AS tokens FROM {parquet([file])}"
         copied = f"SELECT count(*) FROM {parquet([file])} WHERE contains(id, '+')"
@@ -225,7 +236,8 @@ class Comparison:
     def _hashed(self, side: Side, columns: Iterable[str]) -> str:
         """The rows of a version with a hash for each of these columns: no text is held."""
         files = data_files(side.version.path)
-        known = {name for file in files[:1] for name in pq.read_schema(file).names}
+        with readable():
+            known = {name for file in files[:1] for name in pq.read_schema(file).names}
         parts = [f"hash({c}) AS {c}" if c in known else f"hash(NULL) AS {c}" for c in columns]
         return f"(SELECT id, {', '.join(parts)} FROM {parquet(files)} WHERE NOT contains(id, '+'))"
 

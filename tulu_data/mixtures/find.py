@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,20 @@ LATEST = "latest"
 TRAIN, TEST = "data", "test"
 """The folders of a version that hold its rows: those to train on, and those held out."""
 
-LISTS, MAPPINGS = ("sources", "steps"), ("files", "recipe")
-NEEDED = ("mixture", "version", "kind", "seed", "rows", "logical_hash", *LISTS, *MAPPINGS)
-"""What every manifest tells; one that lacks a part of it is damaged."""
+NEEDED: Mapping[str, type] = {
+    **dict.fromkeys(("mixture", "version", "kind", "logical_hash"), str),
+    **dict.fromkeys(("seed", "rows"), int),
+    **dict.fromkeys(("sources", "steps"), list),
+    **dict.fromkeys(("recipe", "files"), dict),
+}
+"""What every manifest tells; one in which a part is missing, or of another type, is damaged."""
+
+INSIDE: Mapping[str, tuple[str, ...]] = {
+    "sources": ("name", "from", "license", "adapter", "lock", "rows", "share_of_rows", "share_of_tokens"),
+    "steps": ("step", "op", "version", "settings", "fingerprint", "rows_in", "rows_out", "dropped"),
+    "files": ("rows", "bytes", "sha256"),
+}
+"""… and what each entry of these parts tells."""
 
 
 def find_version(named: str | Path, store: Path) -> Version:
@@ -54,12 +66,13 @@ def find_version(named: str | Path, store: Path) -> Version:
     if (Path(named) / MANIFEST).is_file():
         return _folder(Path(named).resolve())
     mixture, _, wanted = str(named).partition("@")
-    if wanted == PREVIEW and mixture in previews(existing(store)):
+    if wanted == PREVIEW:
+        if mixture not in previews(existing(store)):
+            raise unknown(PREVIEW, mixture, previews(store))
         return Version(mixture, 0, store / PREVIEWS / mixture)
     known = versions(existing(store), mixture)
     if not known:
-        made = [f"{name}@{PREVIEW}" for name in previews(store)] if wanted == PREVIEW else mixtures(store)
-        raise unknown("version of the store", str(named) if wanted == PREVIEW else mixture, made)
+        raise unknown("version of the store", mixture, mixtures(store))
     for version in known:
         if wanted in {version.name, f"v{version.number}"}:
             return version
@@ -106,14 +119,20 @@ def manifest_of(path: Path) -> dict[str, Any]:
         StoreError: it is missing, not JSON, or lacks a part.
     """
     told = read_manifest(path)
-    lacks = next((key for key in NEEDED if key not in told), None)
-    shapes = [(key, list) for key in LISTS] + [(key, dict) for key in MAPPINGS]
-    lacks = lacks or next((key for key, shape in shapes if not isinstance(told[key], shape)), None)
-    if lacks:
-        what = f"the manifest is damaged: {lacks!r} is not as it was written"
-        remedy = "Remove the folder and build again"
-        raise StoreError(what, where=str(path / MANIFEST), remedy=remedy)
+    if lacks := next(_lacking(told), None):
+        what, where = f"the manifest is damaged: {lacks} is not as it was written", str(path / MANIFEST)
+        raise StoreError(what, where=where, remedy="Remove the folder and build again")
     return told
+
+
+def _lacking(told: Mapping[str, Any]) -> Iterator[str]:
+    """The parts of a manifest that are missing or of another type."""
+    yield from (key for key, shape in NEEDED.items() if not isinstance(told.get(key), shape))
+    for part, keys in INSIDE.items():
+        entries = told[part].items() if isinstance(told[part], dict) else enumerate(told[part])
+        for name, entry in entries:
+            known = entry if isinstance(entry, dict) else {}
+            yield from (f"{part}.{name}.{key}" for key in keys if key not in known)
 
 
 # -- files ---------------------------------------------------------------------------------------------------
@@ -159,28 +178,33 @@ def parquet(files: Sequence[Path], *, places: bool = False) -> str:
     return f"read_parquet([{names}], union_by_name=true{options})"
 
 
+@contextmanager
+def readable(where: Path | None = None) -> Iterator[None]:
+    """Files of a version that cannot be read, told as one message."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.InvalidInputException, duckdb.BinderException) as error:
+        raise _unreadable(error, where) from error
+    except (OSError, pa.ArrowException) as error:
+        raise _unreadable(error, where) from error
+
+
+def _unreadable(error: Exception, where: Path | None) -> StoreError:
+    what = f"a file of a version cannot be read: {str(error).splitlines()[0]}"
+    remedy = "`tulu-data verify` says which files are not as they were written"
+    return StoreError(what, where=str(where or ""), remedy=remedy)
+
+
 def query(
     connection: duckdb.DuckDBPyConnection, sql: str, values: Sequence[Any] | None = None
 ) -> list[tuple[Any, ...]]:
     """The rows that `sql` gives.
 
     Raises:
-        StoreError: a file of the version cannot be read.
+        StoreError: a file of a version cannot be read.
     """
-    try:
+    with readable():
         return connection.execute(sql, values).fetchall()
-    except duckdb.IOException as error:
-        raise _unreadable(error) from error
-    except duckdb.InvalidInputException as error:
-        if "arquet" not in str(error):
-            raise
-        raise _unreadable(error) from error
-
-
-def _unreadable(error: duckdb.Error) -> StoreError:
-    said = str(error).splitlines()[0]
-    remedy = "`tulu-data verify` says which files are as they were written"
-    return StoreError(f"a file of a version cannot be read: {said}", remedy=remedy)
 
 
 # -- rows ----------------------------------------------------------------------------------------------------
@@ -212,13 +236,9 @@ def read_row(place: Place) -> dict[str, Any]:
     Raises:
         StoreError: the file cannot be read.
     """
-    try:
-        with pq.ParquetFile(place.file) as file:
-            group, row = _group(file.metadata, place.row)
-            found: list[dict[str, Any]] = file.read_row_group(group).slice(row, 1).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        said = str(error).splitlines()[0]
-        raise StoreError(f"a file of this version cannot be read: {said}", where=str(place.file)) from error
+    with readable(place.file), pq.ParquetFile(place.file) as file:
+        group, row = _group(file.metadata, place.row)
+        found: list[dict[str, Any]] = file.read_row_group(group).slice(row, 1).to_pylist()
     return found[0]
 
 
@@ -230,8 +250,3 @@ def _group(metadata: pq.FileMetaData, row: int) -> tuple[int, int]:
             return group, row
         row -= rows
     raise IndexError(row)
-
-
-def texts(row: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The conversations of a row, by their columns."""
-    return {name: row[name] for name in ("messages", "chosen", "rejected") if row.get(name) is not None}

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tulu_data.errors import StoreError, UsageError
+from tulu_data.filters.licenses import COMMERCIAL
 from tulu_data.mixtures.card import CARD, CROISSANT, card
 from tulu_data.mixtures.croissant import croissant
 from tulu_data.mixtures.facts import Facts, facts_of
@@ -31,9 +32,6 @@ _OURS = re.compile(
     r"certificate\.(json|html)|report\.html"
 )
 """What an earlier push may have left, and a later one takes away."""
-
-_LIMITED = re.compile(r"(^|[^a-z])(nc|nd|non-?commercial|research|unknown|other|proprietary)([^a-z]|$)")
-"""Licences whose name says that not everybody may use the rows for everything, or that nobody knows."""
 
 Action = Literal["add", "change", "same", "remove"]
 
@@ -105,7 +103,8 @@ def push(
         message: of the commit.
         with_dropped: whether what steps rejected goes too.
         dry_run: whether to send nothing.
-        yes: that rows may be published although they state no licence, or one that limits their use.
+        yes: that rows may be published although they state no licence, or one that is not known to let
+            everybody use them.
         force: that data files may be replaced which no version of this mixture put there.
 
     Raises:
@@ -222,17 +221,17 @@ def _own(remote: Repository, before: Mapping[str, Any] | None, mixture: str) -> 
 
 
 def _doubtful(facts: Facts) -> list[str]:
-    """The licences under which rows cannot simply be published, with their numbers of rows."""
+    """The licences that are not known to let everybody use the rows, with their numbers of rows."""
     return [
         f"{rows:,} under {name}" if name else f"{rows:,} with no licence stated"
         for name, rows in facts.all_licenses().most_common()
-        if name is None or _LIMITED.search(name.lower())
+        if name is None or not {part.strip() for part in name.lower().split(",")} <= COMMERCIAL
     ]
 
 
 def _may_publish(facts: Facts) -> None:
     if doubtful := _doubtful(facts):
-        what = f"not every row may be published as it is: {', '.join(doubtful)}, of {facts.rows:,}"
+        what = f"not every row is free for everybody to use: {', '.join(doubtful)}, of {facts.rows:,}"
         raise UsageError(what, remedy="If you may publish them, say so with --yes")
 
 

@@ -155,7 +155,8 @@ class ChosenRows:
         """The rows, with ids and sort keys; told as another pass."""
         total = sum(int(chosen.taken.sum()) for _, chosen in self.sources)
         self._read += 1
-        with self.progress.task(f"run the steps, pass {self._read}", total, "rows") as task:
+        what = "run the steps" if self._read == 1 else f"run the steps, pass {self._read}"
+        with self.progress.task(what, total, "rows") as task:
             for loaded, chosen in self.sources:
                 for table in rebatch(_chosen_rows(loaded, chosen, self.kind), self.batch_bytes):
                     yield table

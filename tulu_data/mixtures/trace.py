@@ -12,10 +12,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from tulu_data.errors import UsageError, unknown
+from tulu_data.errors import StoreError, UsageError, unknown
 from tulu_data.mixtures.differing import cuts_of
 from tulu_data.mixtures.find import (
     TEST,
+    TRAIN,
     Place,
     data_files,
     dropped_files,
@@ -41,6 +42,7 @@ MOST_CANDIDATES = 10
 
 KEPT, DROPPED, UNSELECTED, ABSENT = "kept", "dropped", "unselected", "absent"
 
+_VERIFY = "`tulu-data verify` says which files are missing"
 _NOT_EVIDENCE = {"id", "source", "tokens", "step", VERDICT, *LINEAGE.names}
 
 
@@ -141,6 +143,9 @@ def _of_row(found: str, at: _Tracing) -> Trace:
 def _of_kept(found: str, lineage: dict[str, Any], at: _Tracing) -> Trace:
     source = at.source(lineage["source"])
     lies = _copies(found, at)
+    if not lies:
+        where = str(at.version.path / TRAIN)
+        raise StoreError(f"the row {found} is in the lineage, and in no file", where=where, remedy=_VERIFY)
     taken = list(_selections(found, source, at))
     stages = [
         _read(lineage, source),
@@ -149,8 +154,7 @@ def _of_kept(found: str, lineage: dict[str, Any], at: _Tracing) -> Trace:
         *taken[1:],
         *({"stage": "written", "outcome": _split(place, at), **_told(place, at)} for place in lies),
     ]
-    row = read_row(lies[0]) if lies else None
-    return _trace(KEPT, found, lineage, stages, row, at)
+    return _trace(KEPT, found, lineage, stages, read_row(lies[0]), at)
 
 
 def _of_dropped(found: str, row: dict[str, Any], place: Place, at: _Tracing) -> Trace:
@@ -166,8 +170,11 @@ def _of_dropped(found: str, row: dict[str, Any], place: Place, at: _Tracing) -> 
 
 def _copies(found: str, at: _Tracing) -> list[Place]:
     """Where the row and its copies lie."""
-    files = parquet(data_files(at.version.path), places=True)
-    sql = f"SELECT filename, file_row_number FROM {files} WHERE id = ? OR starts_with(id, ?) ORDER BY id"  # noqa: S608
+    files = data_files(at.version.path)
+    if not files:
+        return []
+    rows = parquet(files, places=True)
+    sql = f"SELECT filename, file_row_number FROM {rows} WHERE id = ? OR starts_with(id, ?) ORDER BY id"  # noqa: S608
     return [Place(Path(file), row) for file, row in query(at.connection, sql, [found, f"{found}+"])]
 
 

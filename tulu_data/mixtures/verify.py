@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tulu_data.errors import StoreError
-from tulu_data.mixtures.find import TEST, TRAIN, all_versions, find_version, label, manifest_of
+from tulu_data.mixtures.find import TEST, TRAIN, all_versions, find_version, label, manifest_of, readable
 from tulu_data.mixtures.lock import LOCK, read_lock
 from tulu_data.mixtures.store import VERSION_NAME, Version, file_hash
 from tulu_data.mixtures.writer import LogicalHash
@@ -214,13 +214,9 @@ def logical_hash(version: Path, manifest: Mapping[str, Any], advance: Callable[[
 
 
 def _batches(path: Path) -> Iterator[pa.Table]:
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield pa.Table.from_batches([batch])
-    except (OSError, pa.ArrowException) as error:
-        said = str(error).splitlines()[0]
-        raise StoreError(f"this file cannot be read: {said}", where=str(path)) from error
+    with readable(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield pa.Table.from_batches([batch])
 
 
 def _in_order(folder: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:

@@ -14,13 +14,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Step, verdicts
+from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, verdicts
 from tulu_data.preference import _kernels
-from tulu_data.preference.sides import OfSources
-from tulu_data.record import Kind, conversation_columns
+from tulu_data.preference.sides import SIDES, OfSources, both_sides
+from tulu_data.record import Kind
 from tulu_data.text.hashing import Texts
 from tulu_data.text.minhash import Shingles, shingles, tell_first_compilation
-from tulu_data.turns import Turns, one_chunk, turns_of
+from tulu_data.turns import Turns, one_chunk
 
 TIMES = 2
 """So many times more than the own prompt must another one explain."""
@@ -33,8 +33,8 @@ SHARED_BY = 100
 """A prompt is looked for by words that no more prompts have."""
 CANDIDATES = 64
 """So many prompts, that share the most of such words with an answer, are compared in full."""
-OUT_OF_STEP = 0.02
-"""A source with a larger share of such rows is warned of. Where nothing was wrong, 0.04 % were found."""
+OUT_OF_STEP, FEW = 0.02, 4
+"""A source with a larger share of such rows, and more than a few, is warned of."""
 
 RELEVANCE = pa.schema([
     ("source", pa.string()),
@@ -50,8 +50,6 @@ RELEVANCE = pa.schema([
 class _Relevance(OfSources):
     """The settings, which the step and its parts share."""
 
-    XX
-
     own_at_most: float = Field(
         default=0.3, ge=0, le=1, description="A row whose own prompt explains more of the answers is right."
     )
@@ -64,30 +62,34 @@ class _Relevance(OfSources):
 
 
 class Relevance(_Relevance):
-    """Rejects rows whose answers belong to another prompt of their source, as where rows slipped by one.
+    """Rejects pairs whose answers belong to another prompt of their source, as where rows slipped by one.
 
-    Words are weighted by ln(rows / rows that hold them): rare ones tell most. Numbers below 100 and single
-    letters count as no words. A prompt (the last user message) explains an answer by the share of its weight
-    that the answer holds. A row is rejected if its own prompt explains at most `own_at_most` of either answer,
-    and another prompt of the source, by words that are nowhere before the answers, at least `other_at_least`
-    of both, at least twice as much as the own, and by words that weigh 1.5 ln(rows) or more. So a row passes
-    where the answers are merely poor, where its prompt has too few words, or where no other prompt fits; what
-    passes is not proven right.
+    The test is lexical. A word weighs ln(rows of the source / rows that hold it), so rare ones tell most;
+    numbers below 100 and single letters count as no words. A prompt (the last user message) explains an
+    answer by the share of its weight that the answer holds. A pair is rejected if its own prompt explains at
+    most `own_at_most` of what either answer could hold, and another prompt of the source explains more: by
+    words that both answers hold and that are nowhere before them, at least `other_at_least`, twice as much as
+    the own, and by a weight of 1.5 ln(rows) or more.
 
-    Columns: `relevance_own`, what the own prompt explains; for a row that is found also `relevance_other`, what
-    the other one does, and `relevance_other_id`, whose prompt that is. The manifest tells for each source how
-    many rows were found and at which distance the other prompts lie; where they are more than 2 %, the build
-    warns that the source is out of step: then what passes of it is suspect too.
+    So a pair passes where its answers are merely poor, where only one is misplaced, where prompts have too
+    few words of their own, as in small talk, or where no other prompt among the rows fits. What passes is not
+    proven right. Prompts are compared within the rows of a source that reach the step.
 
-    Measured on AlpacaEval (805 prompts, 16 models, 12 random pairs of models): where the answers were shifted
-    by a row, 65 % of the rows were found; where they were not, 0.04 %.
+    Columns: `relevance_own`, what the own prompt explains; of a pair that is found also `relevance_other`,
+    what the other one does, and `relevance_other_id`, whose prompt that is. The manifest tells for each
+    source how many were found and how many rows away the other prompts lie. Where they are more than 2 %, the
+    build warns that the source is out of step: what is left of it is suspect too.
 
-        - {op: relevance, action: drop}
+    Measured on AlpacaEval, 12 random pairs of 16 models on 805 prompts: where the answers slipped by one row
+    or by three, 64 % and 67 % of the pairs were found, 95 % of them with the right prompt; where they did
+    not, 0.07 % (7 of 9,639). Of 2,312 dialogues of hh-rlhf, 7 % and 0.3 %.
 
-        a  "How do bees make honey?"     | "The Sudoku has one solution …" | "To solve a Sudoku …"
-        b  "Solve this Sudoku puzzle."   | "Paris was founded …"           | "The history of Paris …"
+        - {op: relevance, sources: [reused_on_policy]}
 
-            ->  relevance:answers_another_prompt, relevance_other_id: b's
+        a  user "How do bees make honey?"     |  both answers on the rules of Sudoku
+        b  user "What are Sudoku's rules?"    |  both answers on the history of Paris
+
+            ->  a: relevance:answers_another_prompt, relevance_other_id: the id of b
     """
 
     name: ClassVar[str] = "relevance"
@@ -111,7 +113,7 @@ class Relevance(_Relevance):
             flagged = len(rows) - rows["other_id"].null_count
             entry = {"source": source, "compared": len(rows), "found": flagged, "share": flagged / len(rows)}
             told.append({**entry, "offsets": [{"offset": o, "rows": n} for o, n in offsets]})
-            if flagged > OUT_OF_STEP * len(rows):
+            if flagged > max(OUT_OF_STEP * len(rows), FEW):
                 context.say(_warning(source, flagged, len(rows), *offsets[0]))
         return {"sources": told}
 
@@ -120,9 +122,9 @@ def _warning(source: str, found: int, rows: int, offset: int, at: int) -> str:
     """One line on a source whose rows are out of step."""
     where = f"{abs(offset):,} row{'s' if abs(offset) > 1 else ''} {'further' if offset > 0 else 'back'}"
     return (
-        f"warning: source {source}: {found:,} of {rows:,} rows ({found / rows:.0%}) hold the answers of another "
-        f"prompt, {at:,} of them of the one {where}. What is left of it is suspect too: look at "
-        "dropped/, and leave the source out if its rows slipped"
+        f"warning: source {source}: {found:,} of {rows:,} rows ({found / rows:.0%}) hold the answers of "
+        f"another prompt, {at:,} of them of the one {where}. What is left of it is suspect too: look at "
+        "these, and leave the source out if its rows slipped"
     )
 
 
@@ -136,34 +138,30 @@ class ComparePrompts(_Relevance, Fold):
         """The usual thresholds."""
         return cls()
 
-    def reads(self, kind: Kind) -> tuple[str, ...]:
-        """The conversations, and where the row comes from."""
-        return ("id", "source", "row", *conversation_columns(kind))
+    def reads(self, kind: Kind) -> tuple[str, ...]:  # noqa: ARG002
+        """Both sides, and where the row comes from."""
+        return ("id", "source", "row", *SIDES)
 
-    def setup(self, context: Context) -> tuple[str, ...]:
-        """The columns that hold answers."""
+    def setup(self, context: Context) -> None:
+        """Nothing, but a word on what happens where this is the first run."""
         tell_first_compilation(context.say)
-        return conversation_columns(context.kind)
 
-    def partial(self, batch: pa.Table, state: tuple[str, ...]) -> pa.Table:
+    def partial(self, batch: pa.Table, state: None) -> pa.Table:  # noqa: ARG002
         """Of every row with a prompt and answers: the words that matter, by the leading 32 bits of hashes."""
-        sides = [turns_of(batch[column]) for column in state]
+        sides = both_sides(batch)
         answers = [_words(side.where(side.ends() & side.role("assistant"))) for side in sides]
         before = sides[0].where(~sides[0].ends())
         users = before.where(before.role("user"))
         prompts = _words(users.where(users.ends()))
         *words, ends = _kernels.parted(
-            *(_pair(part) for part in (prompts, _words(before), answers[0], answers[-1])),
-            _ignored(), PROMPT_WORDS,
-        )  # fmt: skip
+            *(_pair(part) for part in (prompts, _words(before), *answers)), _ignored(), PROMPT_WORDS
+        )
         lists = [
             pa.LargeListArray.from_arrays(pa.array(end), pa.array(word))
             for word, end in zip(words, ends, strict=True)
         ]
         columns = [one_chunk(batch[name]) for name in ("source", "id", "row")]
-        compared = self.looked_at(batch) & (prompts.sizes > 0)
-        for answer in answers:
-            compared &= answer.sizes > 0
+        compared = self.looked_at(batch) & np.all([part.sizes > 0 for part in (prompts, *answers)], axis=0)
         return pa.table([*columns, *lists], schema=_WORDS).filter(pa.array(compared))
 
     def nothing(self) -> pa.Table:

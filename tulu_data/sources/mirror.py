@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from tulu_data.errors import SourceError, nearest
@@ -25,6 +26,10 @@ REVISION = "mirror-sha256:"
 
 SAMPLE = "sample.json"
 """Lies in a dataset's folder whose rows are made up."""
+
+
+_ONE_AT_A_TIME = Lock()
+"""Two threads that list files at once take the lock of each other's progress bars, and `datasets` fails."""
 
 
 class MirrorSource(FileSource):
@@ -115,7 +120,8 @@ def _builder(folder: Path, config: str | None) -> Any:
 @contextmanager
 def _explained(folder: Path) -> Iterator[None]:
     try:
-        yield
+        with _ONE_AT_A_TIME:
+            yield
     except Exception as error:
         detail = str(error).strip().split("\n", 1)[0]
         raise SourceError(

@@ -28,11 +28,18 @@ def mirror() -> None:
     )
 )
 @click.option(
-    "--recipe", "recipes", metavar="NAME", required=True, multiple=True,
+    "--recipe",
+    "recipes",
+    metavar="NAME",
+    required=True,
+    multiple=True,
     help="A recipe of `mixtures/`, or a YAML file; several can share a mirror.",
 )
 @click.option(
-    "--rows", type=click.IntRange(min=1), default=100, show_default=True,
+    "--rows",
+    type=click.IntRange(min=1),
+    default=100,
+    show_default=True,
     help="Rows of each source; what is odd about a dataset shows from about 40 on.",
 )
 @click.option("--out", type=FOLDER, required=True, help="Folder to write; it must be new or empty.")

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     help="Push what steps rejected as well; it may be contaminated, or under other licences.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would go, and send nothing.")
-@click.option("--yes", is_flag=True, help="Publish rows that state no licence, or one that limits their use.")
+@click.option(
+    "--yes", is_flag=True, help="Publish rows although their licence is not known to let everybody use them."
+)
 @click.option("--force", is_flag=True, help="Replace data that no version of this mixture put there.")
 @click.option(
     "--store", type=FOLDER, help="Where versions are kept.  [default: store/ in the current folder]"

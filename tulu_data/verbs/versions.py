@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 import tulu_data
 from tulu_data.verbs.options import (
     FOLDER,
+    Verb,
     bundle,
     debug_option,
     example,
@@ -24,13 +26,9 @@ store_options = bundle(
 )
 
 
-examples_option = click.option(
-    "--examples",
-    type=click.IntRange(0, 1000),
-    default=2,
-    show_default=True,
-    help="Rows to print of each kind.",
-)
+def _examples(what: str) -> Callable[[Verb], Verb]:
+    count = click.IntRange(0, 1000)
+    return click.option("--examples", type=count, default=2, show_default=True, help=what)
 
 
 @click.command(epilog=example("tulu-data mixtures"))
@@ -47,7 +45,7 @@ def mixtures(workspace: Path | None, as_json: bool, **settings: Any) -> None:
 
 @click.command(epilog=example("tulu-data show sft_mini", "tulu-data show sft_mini@v2 --examples 5"))
 @click.argument("name")
-@examples_option
+@_examples("Rows to print.")
 @store_options
 @json_option
 @debug_option
@@ -66,7 +64,7 @@ def show(name: str, workspace: Path | None, as_json: bool, **settings: Any) -> N
 @click.command(epilog=example("tulu-data diff sft_mini@v1 sft_mini"))
 @click.argument("before")
 @click.argument("after")
-@examples_option
+@_examples("Rows to print of each kind of change.")
 @store_options
 @json_option
 @debug_option
@@ -82,7 +80,7 @@ def diff(before: str, after: str, workspace: Path | None, as_json: bool, **setti
     print_json(summary) if as_json else print_diff(summary)
 
 
-@click.command(epilog=example("tulu-data trace sft_mini 0fab", "tulu-data trace sft_mini@v1 chat/0fab"))
+@click.command(epilog=example("tulu-data trace sft_mini chat-012", "tulu-data trace sft_mini@v1 chat/0fbf"))
 @click.argument("version")
 @click.argument("row", metavar="ID")
 @store_options

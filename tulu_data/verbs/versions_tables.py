@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 from tulu_data.show import shortened, table, turn_lines, visible
@@ -17,6 +19,9 @@ LONGEST = 400
 
 NAMES = 3
 """Sources that are named in a line, before the rest is only counted."""
+
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+"""A commit, or the SHA-256 of a file."""
 
 _CONVERSATIONS = ("messages", "chosen", "rejected")
 _HEAD = ("id", "source")
@@ -142,7 +147,7 @@ def print_diff(summary: Mapping[str, Any]) -> None:
     for note in summary["notes"]:
         print(f"note: {visible(note)}")
     for change in summary["recipe"]:
-        values = " -> ".join(visible(_value(change[side])) for side in ("before", "after"))
+        values = " -> ".join(_value(change[side]) for side in ("before", "after"))
         print(f"{visible(change['part'])}: {visible(change['key'])}: {values}")
     counts = ", ".join(f"{rows[kind]:,} {kind}" for kind in _KINDS if rows[kind])
     print(f"\n{rows['before']:,} -> {rows['after']:,} rows: {counts or 'no difference'}", end="; ")
@@ -157,6 +162,8 @@ _KINDS = ("added", "removed", "changed", "moved", "reweighted")
 
 
 def _value(value: object) -> str:
+    if isinstance(value, str) and _HASH.fullmatch(value):
+        return value[:12]
     return "not there" if value is None else shortened(str(value), LONGEST)
 
 
@@ -195,16 +202,22 @@ def _named(sources: Sequence[str]) -> str:
 
 
 def _print_example(example: Row) -> None:
-    copies = ""
-    if example["change"] == "reweighted":
-        copies = f", {example['copies_before']} -> {example['copies_after']} times"
-    print(f"\n{example['change']}: {visible(example['id'])}\n  ({visible(example['why'])}{copies})")
-    both = example["change"] == "changed"
-    for side, mark in (("before", "- "), ("after", "+ ")):
-        row = example[side]
-        if row is not None and (both or side == "after" or example["after"] is None):
-            for line in row_lines(row, LONGEST):
-                print(f"  {mark if both else ''}{line}")
+    print(f"\n{example['change']}: {visible(example['id'])}\n  ({visible(example['why'])})")
+    sides = [list(row_lines(example[side] or {}, LONGEST)) for side in ("before", "after")]
+    if example["change"] != "changed":
+        sides = [sides[1] or sides[0]] * 2
+    for mark, line in _compared(*sides):
+        print(f"  {mark}{line}")
+
+
+def _compared(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The lines of both, with `-` and `+` before those that only one has."""
+    for what, a, b, c, d in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if what == "equal":
+            yield from (("  ", line) for line in before[a:b])
+        else:
+            yield from (("- ", line) for line in before[a:b])
+            yield from (("+ ", line) for line in after[c:d])
 
 
 # -- a row's way ---------------------------------------------------------------------------------------------

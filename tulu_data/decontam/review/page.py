@@ -234,6 +234,8 @@ class _Page:
             kept = pc.index_in(one_chunk(table["row_id"]), ids)
             if kept.null_count:
                 table, kept = table.filter(kept.is_valid()), kept.drop_null()  # noqa: PLW2901
+            if not table.num_rows:
+                continue
             rows = kept.to_numpy()
             firsts = np.flatnonzero(np.diff(rows, prepend=-1) != 0)
             places[rows[firsts]] = number + firsts

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from tulu_data.record import COMPLETION, COMPLETIONS, RATING, Kind
 from tulu_data.sources.adapters._arrow import (
+    conversation,
     is_number,
     is_text,
     join,
@@ -108,20 +109,25 @@ def answered(context: pa.Array, offsets: np.ndarray[Any, Any], answers: pa.Array
     return join(context.take(pa.array(owners(offsets))), turn("assistant", answers))
 
 
+def answered_twice(asked: pa.Array, first: pa.Array, second: pa.Array) -> pa.Array:
+    """Of every row two conversations, one behind the other: the question and the first, or second, answer."""
+    roles = pa.array(["user", "assistant"]).take(pa.array(np.arange(4 * len(asked)) % 2))
+    offsets = 2 * np.arange(2 * len(asked) + 1)
+    return conversation(offsets, roles, alternate(asked, first, asked, second))
+
+
 def two(
-    conversations: tuple[pa.Array, pa.Array],
+    conversations: pa.Array,
     models: tuple[pa.Array, pa.Array],
     aspects: Mapping[str, tuple[Judged, Judged]],
 ) -> pa.Array:
-    """`COMPLETIONS` of rows with two each, from what the first and the second side hold."""
+    """`COMPLETIONS` of rows with two each, whose conversations alternate, as `alternate` gives them."""
     both = {
         name: (alternate(first[0], second[0]), alternate(first[1], second[1]))
         for name, (first, second) in aspects.items()
     }
-    offsets = 2 * np.arange(len(conversations[0]) + 1)
-    return completions(
-        offsets, alternate(*conversations), alternate(*(texts(m) for m in models)), ratings(both)
-    )
+    offsets = 2 * np.arange(len(models[0]) + 1)
+    return completions(offsets, conversations, alternate(*(texts(m) for m in models)), ratings(both))
 
 
 def votes(first: pa.Array, notes: pa.Array | None = None) -> tuple[Judged, Judged]:

@@ -123,4 +123,4 @@ def _number(value: Any) -> str:
     ('0.5', '"nan"')
     """
     number = float(value)
-    return json.dumps(number) if number - number == 0 else json.dumps(str(value))
+    return repr(number) if number - number == 0 else json.dumps(str(value))  # as json.dumps, sooner

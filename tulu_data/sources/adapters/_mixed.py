@@ -25,18 +25,22 @@ def unmix(table: pa.Table) -> pa.Table:
     """The table with its marked columns of turns as lists of turns; other marked columns stay text."""
     for index, field in enumerate(table.schema):
         if is_json_text(field) and is_text(field.type):
-            found = _turns([None if v is None else json.loads(v) for v in table[index].to_pylist()])
+            found = _turns(table[index].to_pylist())
             if found is not None:
                 table = table.set_column(index, field.name, found)
     return table
 
 
-def _turns(rows: list[Any]) -> pa.Array | None:
-    """Lists of turns; None if these are not."""
-    turns = [turn for row in rows if isinstance(row, list) for turn in row]
-    lists = all(row is None or isinstance(row, list) for row in rows)
-    said = (isinstance(turn, dict) and not _SAID.isdisjoint(turn) for turn in turns)
-    if not turns or not lists or not all(said):
+def _turns(values: list[str | None]) -> pa.Array | None:
+    """Lists of turns; None, at the first value that is none, if these are not."""
+    rows: list[list[dict[str, Any]] | None] = []
+    for value in values:
+        row = None if value is None else json.loads(value)
+        if row is not None and not _is_said(row):
+            return None
+        rows.append(row)
+    turns = [turn for row in rows for turn in row or ()]
+    if not turns:
         return None
     keys = dict.fromkeys(key for turn in turns for key in turn)
     kind = pa.struct([pa.field(key, _type(key)) for key in keys])
@@ -45,6 +49,11 @@ def _turns(rows: list[Any]) -> pa.Array | None:
         for row in rows
     ]
     return pa.array(plain, pa.list_(kind))
+
+
+def _is_said(row: Any) -> bool:
+    """Whether a value is a list of objects that have a speaker or something said."""
+    return isinstance(row, list) and all(isinstance(t, dict) and not _SAID.isdisjoint(t) for t in row)
 
 
 def _type(key: str) -> pa.DataType:

@@ -27,13 +27,13 @@ def last_boxed(solution: str | None) -> str | None:
 
     >>> print(last_boxed(r"So $\boxed{1}$, no: $\boxed{\frac{1}{2}}$."))
     \frac{1}{2}
-    >>> last_boxed(r"$\boxed 4$"), last_boxed("4")
-    ('4', None)
+    >>> last_boxed(r"$\boxed 4$"), last_boxed(r"$\boxed {4}.$"), last_boxed("4")
+    ('4', '4', None)
     """
     found = [*_BOX.finditer(solution or "")]
     if not found or solution is None:
         return None
-    rest = solution[found[-1].end() :]
+    rest = solution[found[-1].end() :].lstrip()
     if not rest.startswith("{"):
         return rest.partition("$")[0].strip() or None
     depth = 0

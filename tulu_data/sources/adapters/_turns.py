@@ -57,12 +57,18 @@ def names_of(kind: pa.DataType) -> tuple[str, str] | None:
 
 
 def turns(
-    rows: Rows, column: str, names: tuple[str, str] | None = None, *, role_of: Mapping[str, str] = ROLE_OF
+    rows: Rows,
+    column: str,
+    names: tuple[str, str] | None = None,
+    *,
+    role_of: Mapping[str, str] = ROLE_OF,
+    may_miss: bool = False,
 ) -> pa.Array:
     """A column of conversations, or of single turns, as messages.
 
     Near zero-copy where the roles are ours and the content is text. `names` are the keys of role and content.
-    Rows with an unknown role, or content that is not text, are bad. Unused keys are named as left out.
+    Rows with an unknown role, or content that is not text, are bad; so are nulls, unless a conversation
+    `may_miss`: then they are empty. Unused keys are named as left out.
     """
     _, values = rows.column(column)
     if is_text(values.type):
@@ -77,7 +83,8 @@ def turns(
             expected=f"a list of turns with {' and '.join(found)}",
         )
     rows.left_out += [f"{column}.{f.name}" for f in items(lists.type) if f.name not in found]
-    rows.refuse_nulls(lists, column, "a list of turns")
+    if not may_miss:
+        rows.refuse_nulls(lists, column, "a list of turns")
     offsets, flat = pieces(lists)
     roles = _roles(flat, found[0], role_of)
     contents = _contents(pc.struct_field(flat, found[1]))

@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tulu_data.record import Kind
-from tulu_data.sources.adapters._arrow import join, turn
 from tulu_data.sources.adapters._base import Rows, is_text_column
-from tulu_data.sources.adapters._completions import TIE, Completed, Judged, judged, two, votes
+from tulu_data.sources.adapters._completions import TIE, Completed, Judged, answered_twice, judged, two, votes
 from tulu_data.sources.adapters._pairs import with_input
 
 QUESTIONS = ("instruction", "input")
@@ -52,12 +51,12 @@ class AlpacaFarm(Completed):
             asked = with_input(rows.required("instruction"), rows.optional("input"))
         else:
             asked = rows.required("input")
-        a, b = (join(turn("user", asked), turn("assistant", rows.required(name))) for name in OUTPUTS)
+        whole = answered_twice(asked, *(rows.required(name) for name in OUTPUTS))
         models = [rows.optional(name) for name in MODELS]
         nobody = pa.nulls(len(rows), pa.string())
         m, n = (nobody if model is None else model for model in models)
         shares = _shares(rows, annotated=models[0] is not None)
-        return {"prompt": asked, "completions": two((a, b), (m, n), {"vote": shares})}
+        return {"prompt": asked, "completions": two(whole, (m, n), {"vote": shares})}
 
 
 def _shares(rows: Rows, *, annotated: bool) -> tuple[Judged, Judged]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from tulu_data.record import Kind
 from tulu_data.sources.adapters._base import Rows, column_type, is_text_column
-from tulu_data.sources.adapters._completions import TIE, Completed, shared_prompt, two, votes
+from tulu_data.sources.adapters._completions import TIE, Completed, alternate, shared_prompt, two, votes
 from tulu_data.sources.adapters._turns import names_of, turn_type, turns
 
 SHARE_OF = {"model_a": 1.0, "model_b": 0.0, "tie": TIE, "tie (bothbad)": TIE}
@@ -57,5 +57,5 @@ class Arena(Completed):
         a, b = (nobody if model is None else model for model in models)
         return {
             "prompt": shared_prompt(rows, first, second, "conversation_b"),
-            "completions": two((first, second), (a, b), {"vote": votes(shares, notes)}),
+            "completions": two(alternate(first, second), (a, b), {"vote": votes(shares, notes)}),
         }

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from tulu_data.record import Kind
 from tulu_data.sources.adapters._arrow import conversation
 from tulu_data.sources.adapters._base import Rows, is_text_column
-from tulu_data.sources.adapters._completions import TIE, Completed, shared_prompt, two, votes
+from tulu_data.sources.adapters._completions import TIE, Completed, alternate, shared_prompt, two, votes
 
 COLUMNS = ("prompt", "response_a", "response_b")
+"""As others tell the columns of the file; that an answer in the lists can be null was not verified."""
 WINNERS = ("winner_model_a", "winner_model_b", "winner_tie")
 """One-hot; a tie and "both bad" seem to share the last."""
 
@@ -51,7 +52,7 @@ class Arena55k(Completed):
         vote = votes(shares, pc.if_else(ties, "tie", None))
         return {
             "prompt": shared_prompt(rows, first, second, "response_b"),
-            "completions": two((first, second), models, {"vote": vote}),
+            "completions": two(alternate(first, second), models, {"vote": vote}),
         }
 
 

@@ -12,6 +12,7 @@ from tulu_data.sources.adapters._arrow import first_text, is_number, pieces, tex
 from tulu_data.sources.adapters._base import Rows, column_type, is_text_column
 from tulu_data.sources.adapters._completions import Completed, answered, completions, judged, ratings
 
+# How HelpSteer2 marks the roles in a flattened conversation was not verified, so none is taken apart.
 ASPECTS = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 
 

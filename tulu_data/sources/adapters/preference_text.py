@@ -16,6 +16,9 @@ from tulu_data.sources.adapters._transcript import is_transcript
 
 QUESTIONS = ("prompt", "question", "instruction", "input")
 
+# Of distilabel's Orca pairs, only `system`, `input`, `chosen` and `rejected` were read in code; `status`,
+# `chosen_score` and `in_gsm8k_train` are told by others, and stay in `native` under whatever name they have.
+
 
 class PreferenceText(Adapter):
     """A prompt and two answers, all plain text (Intel's Orca pairs, CoCoNot).

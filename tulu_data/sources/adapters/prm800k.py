@@ -168,7 +168,8 @@ def _used(rows: Rows, offsets: _Numbers, ends: pa.Array, steps: pa.Array) -> _Nu
 def _good_steps(labels: pa.Array) -> pa.Array:
     """Of each generation, the share of its labelled steps that were rated 1; null where none was rated.
 
-    A step holds the candidates that a labeller saw; the rating is that of the chosen one, else the first.
+    A step holds the candidates that a labeller saw (null in some rows, as others tell); the rating is that of
+    the chosen one, else the first.
     """
     offsets, steps = pieces(_as_lists(dig(labels, "steps"), pa.struct([])))
     ends, seen = pieces(_as_lists(dig(steps, "completions"), pa.struct([])))

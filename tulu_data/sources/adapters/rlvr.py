@@ -16,6 +16,7 @@ from tulu_data.sources.adapters._turns import turns, until_last_user
 from tulu_data.sources.adapters.messages import answered
 
 CONSTRAINTS = ("constraint_type", "constraint")
+"""Whether rows without one hold null or an empty text was not verified; both are taken."""
 
 
 class RLVR(Adapter):

@@ -21,7 +21,8 @@ class ShareGPT(Adapter):
     """Conversations of turns with from and value (ShareGPT, WizardLM, Glaive's tool calls).
 
     Uses `conversations`, `conversation` or `messages`, `tools` and `system`. human is the user; gpt and
-    function_call are the assistant; observation is a tool.
+    function_call are the assistant; observation is a tool. Rows of ShareGPT's own files may lack their
+    conversation: it is empty then, for a step to judge.
 
     >>> from tulu_data.sources.adapters import adapt_row
     >>> said = [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Yo"}]
@@ -44,7 +45,7 @@ class ShareGPT(Adapter):
             next((name for name in COLUMNS if _holds_turns(rows.table, name)), None)
             or rows.column(*COLUMNS)[0]
         )
-        found = with_system(rows, turns(rows, column, ("from", "value")))
+        found = with_system(rows, turns(rows, column, ("from", "value"), may_miss=True))
         asked = until_last_user(rows, found, column) if kind == "prompts" else found
         return {"messages": asked, "tools": tools(rows)}
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tulu_data.record import Kind
-from tulu_data.sources.adapters._arrow import is_number, join, turn
+from tulu_data.sources.adapters._arrow import is_number
 from tulu_data.sources.adapters._base import Rows, column_type, is_text_column
-from tulu_data.sources.adapters._completions import Completed, judged, two, votes
+from tulu_data.sources.adapters._completions import Completed, answered_twice, judged, two, votes
 
 SIDES = ("A", "B")
 
@@ -43,9 +43,7 @@ class SHP(Completed):
     def convert(self, rows: Rows, kind: Kind) -> Mapping[str, pa.Array]:  # noqa: ARG002 - it has one kind
         """The post as prompt, and both comments."""
         asked = rows.required("history")
-        first, second = (
-            join(turn("user", asked), turn("assistant", rows.required(f"human_ref_{side}"))) for side in SIDES
-        )
+        first, second = (rows.required(f"human_ref_{side}") for side in SIDES)
         labels = rows.column("labels")[1]
         known = pc.fill_null(pc.is_in(labels, pa.array([0, 1], labels.type)), fill_value=False)
         for index in np.flatnonzero(~known.to_numpy(zero_copy_only=False)):
@@ -54,5 +52,6 @@ class SHP(Completed):
         if all(rows.first([f"score_{side}"]) for side in SIDES):
             a, b = (judged(rows.column(f"score_{side}")[1]) for side in SIDES)
             aspects["score"] = (a, b)
+        whole = answered_twice(asked, first, second)
         nobody = pa.nulls(len(rows), pa.string())
-        return {"prompt": asked, "completions": two((first, second), (nobody, nobody), aspects)}
+        return {"prompt": asked, "completions": two(whole, (nobody, nobody), aspects)}

@@ -15,6 +15,7 @@ from tulu_data.sources.adapters._completions import Completed, answered, complet
 from tulu_data.sources.json_text import is_json_text
 
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
+# That ratings can be "N/A", "0" or no number at all is told by others; each is kept as it is said.
 SCORES = {"overall": "overall_score", "fine_grained": "fine-grained_score"}
 """Our words for the scores of the whole answer: the judge's 1 to 10, and the mean of the aspects' ratings."""
 USED = ("model", "response", "annotations", *SCORES.values())

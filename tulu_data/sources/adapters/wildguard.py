@@ -11,6 +11,8 @@ from tulu_data.record import Kind
 from tulu_data.sources.adapters._arrow import join, turn
 from tulu_data.sources.adapters._base import Adapter, Rows, is_text_column
 
+# The number of prompts without a response is told by the card; the names of the columns were not verified.
+
 
 class WildGuard(Adapter):
     """A prompt with labels, and its response where there is one (allenai/wildguardmix).

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from tulu_data.sources.adapters._base import Rows
 from tulu_data.sources.adapters._pairs import Pair, filled
 
+# The columns, and that `adversarial` is empty where there is no such form, are told by others: not verified.
+
 
 class WildJailbreak(Pair):
     """A prompt, adversarial where there is such a form of it, and its completion (allenai/wildjailbreak).

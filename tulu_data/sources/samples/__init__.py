@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import blake2b
@@ -241,22 +241,18 @@ def _scattered(
 def _cases(part: Part, dataset: str, count: int, seed: int) -> Iterator[tuple[Made, Case]]:
     """Cases until there are `count` rows; where the part plants copies, some come twice."""
     home = part.family or f"{dataset}/{part.path}"
-    tag = blake2b(home.encode(), digest_size=3).digest()
-    earlier: list[tuple[Made, Case]] = []
-    room, number = count, 0
+    tag = blake2b(home.encode(), digest_size=3).hexdigest()
+    cases: list[tuple[Made, Case]] = []
+    room = count
     while room > 0:
-        rng = Random(  # noqa: S311 - nothing secret
-            int.from_bytes(tag, "big") << 64 | (seed & 0xFFFFFFFF) << 32 | number
-        )
-        case = Case(number, f"{tag.hex()}-{number}", rng, room)
+        case = Case(tag, len(cases), seed, room)
         made = part.make(case)
-        if part.copies and number % _COPY_EVERY == _COPY_EVERY - 1:
-            first, case = earlier[-_COPY_BACK]
-            made = Made(first.rows, first.expected, first.why or "copy", first.chosen, first.rejected)
-        earlier.append((made, case))
+        if part.copies and case.number % _COPY_EVERY == _COPY_EVERY - 1:
+            first, case = cases[-_COPY_BACK]
+            made = replace(first, why=first.why or "copy")
+        cases.append((made, case))
         yield made, case
         room -= len(made.rows)
-        number += 1
 
 
 def _truth(dataset: str, part: Part, made: Made, places: Sequence[int], case: Case) -> dict[str, Any]:

@@ -1,16 +1,15 @@
 """One made-up example of a dataset, and what must become of it: the truth that a test can check.
 
 The texts themselves carry the truth. A case has a key; its prompt holds the token `prompt-KEY`, and each of
-its answers one such as `answer-best-KEY` or `answer-worse2-KEY`. So whatever a build makes of the rows, a reader
-can tell which answer was chosen, and whether it belongs to the prompt.
+its answers one such as `answer-best-KEY` or `answer-worse2-KEY`. So whatever a build makes of the rows, a
+reader can tell which answer was chosen, and whether it belongs to the prompt.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
@@ -55,27 +54,28 @@ class Made:
     """Tokens of the answers that may become the rejected one."""
 
 
-@dataclass
 class Case:
-    """The next example to make up.
+    """The next example to make up; it depends on no other.
 
     Args:
-        number: which of its dataset's, from 0.
-        key: ends its tokens; unique in a mirror, unless datasets share their prompts upstream too.
-        rng: seeded by the key alone, so that a case does not depend on those before it.
+        tag: six hexadecimal digits of its file, or of the family of files that have the same prompts.
+        number: which of the file's, from 0.
+        seed: other seeds give other cases.
         room: how many rows it may have at most.
     """
 
-    number: int
-    key: str
-    rng: Random
-    room: int
-    tokens: dict[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def talk(self) -> Talk:
+    def __init__(self, tag: str, number: int, seed: int, room: int) -> None:
+        self.tag, self.number, self.seed, self.room = tag, number, seed, room
+        self.key = f"{tag}-{number}"
+        """Ends its tokens."""
+        packed = int(tag, 16) << 64 | (seed & 0xFFFFFFFF) << 32 | number
+        self.rng = Random(packed)  # noqa: S311 - nothing secret
+        self.talk = Talk(self.rng)
         """Its texts."""
-        return Talk(self.rng)
+
+    def before(self) -> Case:
+        """The case before it, made anew."""
+        return Case(self.tag, self.number - 1, self.seed, self.room)
 
     @property
     def style(self) -> Style:
@@ -114,6 +114,10 @@ class Case:
         period = max(20, 4 * len(names))
         turns = {2 + i * period // len(names): name for i, name in enumerate(names)}
         return turns.get(self.number % period, "")
+
+    def set_apart(self) -> None:
+        """Gives it a prompt that no other dataset of its family has."""
+        self.key = f"{self.key}000"
 
     def once(self, number: int) -> bool:
         """Whether it is the one case that has what is so rare that one row of the dataset has it."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -66,68 +68,87 @@ def lima(case: Case) -> Made:
 # -- trees ---------------------------------------------------------------------------------------------------
 
 
-def oasst1(case: Case) -> Made:
-    """A tree of messages, one row each: the best path takes the reply of the highest quality at each step.
+class _Reply(NamedTuple):
+    """A message of a tree: the number of the one it answers, and what people said of it."""
+
+    parent: int | None
+    role: str
+    text: str
+    quality: float | None
+    deleted: bool = False
+
+
+def _tree(case: Case) -> tuple[list[_Reply], Made]:
+    """A tree, and what must become of it: the reply of the highest quality is taken at each step.
 
     A deleted reply has the highest quality of all, and a reply without labels counts as 0.
     """
-    ids = [f"{case.id(8)}-{case.id(4)}" for _ in range(8)]
-    texts, _, labels = dialogue(case, 2)
+    texts, why, labels = dialogue(case, 2)
     tree = [
-        # Of each message: its parent, role, text, quality, and whether it was deleted.
-        (None, "prompter", texts[0], 0.8, False),
-        (0, "assistant", texts[1], 0.9, False),
-        (0, "assistant", case.answer("worse1"), 0.4, False),
-        (0, "assistant", case.answer("deleted1"), 1.0, True),
-        (0, "assistant", case.answer("unrated1"), None, False),
-        (1, "prompter", texts[2], 0.7, False),
-        (5, "assistant", case.answer("worse2"), 0.25, False),
-        (5, "assistant", texts[3], 0.75, False),
+        _Reply(None, "prompter", texts[0], 0.8),
+        _Reply(0, "assistant", texts[1], 0.9),
+        _Reply(0, "assistant", case.answer("worse1"), 0.4),
+        _Reply(0, "assistant", case.answer("deleted1"), 1.0, deleted=True),
+        _Reply(0, "assistant", case.answer("unrated1"), None),
+        _Reply(1, "prompter", texts[2], 0.7),
+        _Reply(5, "assistant", case.answer("worse2"), 0.25),
+        _Reply(5, "assistant", texts[3], 0.75),
     ]
     size = 1 if case.quirk("no_reply") else 5 if case.number % 3 == 1 else 8
-    size = min(size, case.room)
-    if size in (6, 7):
-        size = 5  # else its best path would end otherwise
-    rows = [_oasst_message(case, ids, number, *tree[number]) for number in range(size)]
+    size = min(size, case.room if case.room not in (6, 7) else 5)  # whose best path would end otherwise
     if size == 1:
-        return Made(rows, "dropped", "no_reply")
-    return Made(rows, "kept", "", [case.token(label) for label in (labels if size == 8 else labels[:1])])
+        return tree[:1], Made([], "dropped", "no_reply")
+    return tree[:size], Made([], "kept", why, [case.token(label) for label in labels[: 1 + (size == 8)]])
 
 
-def _oasst_message(
-    case: Case, ids: list[str], number: int, parent: int | None, role: str, text: str, quality: float | None,
-    deleted: bool,
-) -> Row:  # fmt: skip
-    toxicity = (
-        "toxicity",
-        "severe_toxicity",
-        "obscene",
-        "identity_attack",
-        "insult",
-        "threat",
-        "sexual_explicit",
-    )
-    rated = {"name": ["spam", "quality", "violence"], "value": [0.0, quality, 0.0], "count": [3, 3, 2]}
+def oasst1(case: Case) -> Made:
+    """A tree of messages, one row each."""
+    tree, made = _tree(case)
+    ids = [f"{case.id(8)}-{case.id(4)}" for _ in tree]
+    return replace(made, rows=[_oasst_message(case, ids, i, reply) for i, reply in enumerate(tree)])
+
+
+def _oasst_message(case: Case, ids: list[str], number: int, reply: _Reply) -> Row:
+    rated = {"name": ["spam", "quality", "violence"], "value": [0.0, reply.quality, 0.0], "count": [3, 3, 2]}
     return {
         "message_id": ids[number],
-        "parent_id": None if parent is None else ids[parent],
+        "parent_id": None if reply.parent is None else ids[reply.parent],
         "user_id": case.id(16),
         "created_date": f"2023-02-{1 + case.number % 28:02}T06:24:20.{number:06}+00:00",
-        "text": text,
-        "role": role,
+        "text": reply.text,
+        "role": reply.role,
         "lang": "de" if case.number % 10 == 9 else "en",
         "review_count": 3,
-        "review_result": None if number == 4 else not deleted,
-        "deleted": deleted,
-        "rank": number - 1 if role == "assistant" and number < 5 else None,
+        "review_result": None if reply.quality is None else not reply.deleted,
+        "deleted": reply.deleted,
+        "rank": number - 1 if reply.parent == 0 and reply.role == "assistant" else None,
         "synthetic": False,
         "model_name": None,
-        "detoxify": None if number == 4 else dict.fromkeys(toxicity, 0.001),
+        "detoxify": None if reply.quality is None else dict.fromkeys(_TOXICITY, 0.001),
         "message_tree_id": ids[0],
         "tree_state": "ready_for_export",
         "emojis": {"name": ["+1"], "count": [2]} if number == 1 else None,
-        "labels": None if quality is None else rated,
+        "labels": None if reply.quality is None else rated,
     }
+
+
+def oasst1_tree(case: Case) -> Made:
+    """A tree as one nested row, as in the file that Tülu 2 was made from."""
+    tree, made = _tree(case)
+    nodes: list[Row] = []
+    for reply in tree:
+        labels = {} if reply.quality is None else {"quality": {"value": reply.quality, "count": 3}}
+        node = {
+            "text": reply.text,
+            "role": reply.role,
+            "deleted": reply.deleted,
+            "labels": labels,
+            "replies": [],
+        }
+        nodes.append(node)
+        if reply.parent is not None:
+            nodes[reply.parent]["replies"].append(node)
+    return replace(made, rows=[{"message_tree_id": case.id(36), "prompt": nodes[0]}])
 
 
 # -- WildChat ------------------------------------------------------------------------------------------------
@@ -251,7 +272,10 @@ _WILDCHAT = schema(
 
 
 DATASETS: Mapping[str, Dataset] = {
-    "OpenAssistant/oasst1": per_split(oasst1, _OASST, "train", "validation"),
+    "OpenAssistant/oasst1": [
+        *per_split(oasst1, _OASST, "train", "validation"),
+        Part("2023-04-12_oasst_ready.trees.jsonl.gz", oasst1_tree, JSON, config="trees"),
+    ],
     "allenai/WildChat-1M": per_split(wildchat, _WILDCHAT, copies=True),
     "allenai/WildChat-1M-Full": per_split(wildchat, _WILDCHAT, copies=True),
     "anon8231489123/ShareGPT_Vicuna_unfiltered": [

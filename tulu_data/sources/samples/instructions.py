@@ -62,12 +62,6 @@ def orca(case: Case) -> Made:
     return kept(case, row | {"response": answer}, why)
 
 
-def science(case: Case) -> Made:
-    """Tasks of science; `dataset` becomes a part of the source's name."""
-    name = case.talk.pick(("evidence_inference", "qasper_truncated_4000", "scifact_json"))
-    return kept(case, {"dataset": name, "input": case.ask("list"), "output": case.answer("best", "list")})
-
-
 def aya(case: Case) -> Made:
     """Questions and answers in many languages."""
     code = list(_LANGUAGES)[case.number % len(_LANGUAGES)]
@@ -244,6 +238,11 @@ DATASETS: Mapping[str, Dataset] = {
         Part(f"{folder}/part.0.parquet", _flan, _FLAN, copies=True) for folder in _FLAN_FOLDERS
     ],
     "hamishivi/tulu_mix_store": [Part(name, _flan, JSON) for name in _STORE],
+    # Not on the Hub: repositories of GitHub, under their names there.
+    "Instruction-Tuning-with-GPT-4/GPT-4-LLM": [
+        Part("data/alpaca_gpt4_data.json", alpaca, JSON, copies=True)
+    ],
+    "sahil280114/codealpaca": [Part("data/code_alpaca_20k.json", alpaca, JSON, copies=True)],
     "Open-Orca/OpenOrca": [
         Part(name, orca, _ORCA) for name in ("1M-GPT4-Augmented.parquet", "3_5M-GPT3_5-Augmented.parquet")
     ],

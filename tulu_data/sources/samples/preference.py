@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
@@ -25,6 +24,8 @@ from tulu_data.sources.samples.case import (
     turns,
 )
 
+_SLIPPED = range(10, 14)
+"""Which of 20 rows hold the answers of the row before."""
 MODELS = ("llama-2-7b-chat", "falcon-40b-instruct", "mpt-30b-chat", "wizardlm-13b", "alpaca-7b", "vicuna-33b")
 
 
@@ -72,7 +73,7 @@ def ultrafeedback_h4(case: Case) -> Made:
     Its prompts are Argilla's, but for a few that Argilla left out.
     """
     if case.number % 10 == 4:
-        case = replace(case, key=f"{case.key}00")
+        case.set_apart()
     prompt, chosen, rejected = sides(case)
     tied = case.quirk("tie") != ""
     score = 7.0 + case.number % 7 / 2
@@ -113,16 +114,19 @@ def capybara(case: Case) -> Made:
 
 
 def tulu_component(case: Case, *, misaligned: bool = False) -> Made:
-    """A set of Tülu 3's synthetic preferences; in one of those released, answers moved to other prompts."""
+    """A set of Tülu 3's synthetic preferences; in one that was released, answers slipped by a row."""
     prompt, chosen, rejected = sides(case)
     row: Row = {"id": f"{case.id(8)}_{case.number}", "prompt": prompt, "chosen": chosen, "rejected": rejected}
     row |= {"chosen_rating": 5.0 - case.number % 4 / 4, "rejected_rating": 1.0 + case.number % 8 / 4}
     row |= {"chosen_model": case.talk.pick(MODELS), "rejected_model": case.talk.pick(MODELS)}
-    if misaligned and case.quirk("misaligned", "misaligned too"):
-        other = Case(case.number, f"{case.key}0000", case.rng, 1)
-        for side in ("chosen", "rejected"):
-            row[side] = turns(prompt, other.answer("astray"))
-        return Made([row], "paired", "misaligned", [other.token("astray")], [other.token("astray")])
+    if misaligned and case.number % 20 in _SLIPPED:
+        other = case.before()
+        _, chosen, rejected = sides(other)
+        row |= {
+            "chosen": turns(prompt, chosen[-1]["content"]),
+            "rejected": turns(prompt, rejected[-1]["content"]),
+        }
+        return Made([row], "paired", "misaligned", [other.token("best")], [other.token("worse1")])
     return pair(case, [row])
 
 
@@ -180,8 +184,9 @@ _H4 = schema(
 )
 _CAPYBARA = schema(
     source=TEXT, conversation=pa.list_(pa.struct([("input", TEXT), ("output", TEXT)])),
-    original_response=TEXT, generation_prompt=pa.list_(TEXT), raw_generation_responses=pa.list_(TEXT), new_generations=pa.list_(TEXT),
-    prompt=TEXT, **_PAIR, rating_chosen=WHOLE, rating_rejected=WHOLE, chosen_model=TEXT, rejected_model=TEXT,
+    original_response=TEXT, generation_prompt=pa.list_(TEXT), raw_generation_responses=pa.list_(TEXT),
+    new_generations=pa.list_(TEXT), prompt=TEXT, **_PAIR, rating_chosen=WHOLE, rating_rejected=WHOLE,
+    chosen_model=TEXT, rejected_model=TEXT,
 )  # fmt: skip
 _RATED = schema(
     id=TEXT, prompt=TEXT, **_PAIR, chosen_rating=NUMBER, rejected_rating=NUMBER, chosen_model=TEXT,

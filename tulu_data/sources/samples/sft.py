@@ -78,7 +78,7 @@ def tulu2(case: Case) -> Made:
 
 
 def persona(case: Case, *, style: Style) -> Made:
-    """Tülu 3's persona sets: `constraints` (in the style of a chat) or `input_persona` beside the messages."""
+    """Tülu 3's persona sets: `constraints` (in the style of a chat) or `input_persona` beside messages."""
     prompt, answer = case.ask(style), case.answer("best", style)
     row: Row = {"id": f"personahub_{case.id()}", "prompt": prompt, "messages": turns(prompt, answer)}
     if style == "chat":

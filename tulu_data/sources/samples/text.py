@@ -7,7 +7,7 @@ or for the items of an evaluation leaves them alone.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 from random import Random
 from typing import Literal
 
@@ -78,7 +78,7 @@ _POOLS = {
 """Slots of the patterns: any word of a list. The topic's own words are `A`, `B`, `C`, `P` and `W`."""
 
 _ASKS = (
-    "How would {W} {v} the {d} {A} near {P} before the {n} arrives?",
+    "How would {W} {v} the {d} {A} near {P} before the {B} arrives?",
     "Explain why a {d} {A} can {v} a {B}, and what the {C} has to do with it.",
     "I found a {A} and {i} {d} {B}s in {P}; should I {v} the {C} first?",
     "Write a short story in which {W} must {v} a {d} {A} while the {B} sleeps.",
@@ -96,6 +96,13 @@ _MORE_ASKS = (
     "Assume the {C} stays {d} and the {n} does not.",
     "A {d} tone would suit {w}.",
     "The {B} was {d} yesterday.",
+)
+_OPENINGS = (
+    "For the {A}, the {B} and the {C}, {W} has a {d} plan.",
+    "A {A} in {P} needs its {B}, and the {C} comes {d}.",
+    "With a {d} {A}, both {B} and {C} will do.",
+    "{W}'s {A} is {d}, but the {C} of a {B} never is.",
+    "Think of {P}: one {d} {C}, one {B}, and a {A} to {v}.",
 )
 _ANSWERS = (
     "Start with the {A}: {v} it until the {n} looks {d}.",
@@ -134,6 +141,13 @@ _STEPS = (
 )
 
 
+@cache
+def _parsed(pattern: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """What stands before the first slot; and each slot with what stands behind it."""
+    head, *slots = pattern.split("{")
+    return head, tuple((slot[0], slot[2:]) for slot in slots)
+
+
 class Talk:
     """The texts of one case: all of one topic, each other than the last.
 
@@ -150,7 +164,9 @@ class Talk:
     @cached_property
     def topic(self) -> dict[str, str]:
         """The words that every text of the case may use."""
-        a, b, c = self.rng.sample(NOUNS, 3)
+        place = int(self._random() * len(NOUNS))
+        steps = (0, 1 + int(self._random() * 60), 61 + int(self._random() * 60))
+        a, b, c = (NOUNS[(place + step) % len(NOUNS)] for step in steps)
         return {"A": a, "B": b, "C": c, "P": self.pick(PLACES), "W": self.pick(PEOPLE)}
 
     def pick(self, words: tuple[str, ...]) -> str:
@@ -159,15 +175,18 @@ class Talk:
 
     def fill(self, pattern: str) -> str:
         """The pattern with a word in each slot."""
-        out = []
-        for piece in pattern.split("{"):
-            if piece[1:2] != "}":
-                out.append(piece)
-                continue
-            own = self.topic.get(piece[0])
-            out.append((own or self.pick(_POOLS[piece[0]])) + piece[2:])
-        text = "".join(out)
-        return text[0].upper() + text[1:]
+        head, slots = _parsed(pattern)
+        topic, random = self.topic, self._random
+        out = [head]
+        for slot, text in slots:
+            if slot in topic:
+                out.append(topic[slot])
+            else:
+                words = _POOLS[slot]
+                out.append(words[int(random() * len(words))])
+            out.append(text)
+        filled = "".join(out)
+        return filled[0].upper() + filled[1:]
 
     def ask(self, style: Style = "chat") -> str:
         """What a user asks."""
@@ -184,7 +203,8 @@ class Talk:
 
     def answer(self, style: Style = "chat", least: int = 2, most: int = 7) -> str:
         """What an assistant says."""
-        parts = self._several(_STEPS if style == "math" else _ANSWERS, least, most)
+        parts = self._several(_STEPS if style == "math" else _ANSWERS, least - 1, most - 1)
+        parts.insert(0, self.fill(self.pick(_OPENINGS)))
         if style == "list":
             return "\n".join([parts[0], "", *(f"{i}. {part}" for i, part in enumerate(parts[1:], 1))])
         if style == "code":

@@ -1,0 +1,142 @@
+"""What others read a version by: `datasets` with its configs, and the columns that trainers name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.mixtures.places import Place, preference_rows, rlvr_rows, sft_rows
+from tulu_data.mixtures.build import BuildResult
+from tulu_data.record import KINDS, MESSAGES, OUTPUT, Kind
+
+LOAD = """
+import json, sys
+import pyarrow as pa
+from datasets import load_dataset
+told = []
+for arguments, options in json.loads(sys.argv[1]):
+    try:
+        rows = load_dataset(*arguments, **options)
+    except Exception as error:
+        told.append({"error": type(error).__name__})
+        continue
+    told.append({name: [str(s.features.arrow_schema.remove_metadata()), s.to_list()] for name, s in rows.items()})
+print(json.dumps(told))
+"""
+ROWS: dict[Kind, list[dict[str, Any]]] = {
+    "sft": [{**row, "tools": '[{"name": "add"}]'} for row in sft_rows(20)],
+    "preference": preference_rows(20, rated=True),
+    "rlvr": rlvr_rows(20),
+    "prompts": sft_rows(20),
+}
+
+
+def load(home: Path, *wanted: tuple[list[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `load_dataset` reads offline, in a process of its own, from where it has no cache."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(home / "hf")}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, json.dumps(wanted)],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def schema_of(kind: Kind, *columns: str) -> str:
+    """The published columns of a kind as `datasets` shows them: all of them, or some."""
+    return str(pa.schema([f for f in OUTPUT[kind] if not columns or f.name in columns]))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, BuildResult]:
+    """A version of every kind, with rows held out."""
+    root = tmp_path_factory.mktemp("kinds")
+    (root / "mixtures").mkdir()
+    place = Place(root)
+    for kind, rows in ROWS.items():
+        source = {"name": "a", "from": place.jsonl(kind, rows)}
+        place.recipe(kind, kind=kind, sources=[source], holdout={"fraction": 0.3})
+    return {kind: place.build(kind) for kind in KINDS}
+
+
+def rows_in(built: BuildResult, folder: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(built.path / folder, columns=columns).to_pylist()
+    return rows
+
+
+def test_datasets_loads_every_kind_config_and_split_as_published(
+    made: dict[Kind, BuildResult], tmp_path: Path
+) -> None:
+    *kinds, trl = load(
+        tmp_path,
+        *(([str(built.path)], {}) for built in made.values()),
+        ([str(made["preference"].path), "trl"], {}),
+    )
+    for (kind, built), found in zip(made.items(), kinds, strict=True):
+        columns = [name for name in built.manifest["columns"] if kind != "prompts" or name != "tools"]
+        expected = schema_of(kind, *columns)
+        assert list(found) == ["train", "test"]
+        assert found["train"] == [expected, rows_in(built, "data")]
+        assert found["test"] == [expected, rows_in(built, "test")]
+    columns = ["chosen", "rejected", "source"]
+    pairs = made["preference"]
+    assert trl["train"] == [schema_of("preference", *columns), rows_in(pairs, "data", columns)]
+    assert trl["test"] == [schema_of("preference", *columns), rows_in(pairs, "test", columns)]
+
+
+def test_the_loader_notices_rows_that_the_card_does_not_count(
+    made: dict[Kind, BuildResult], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(made["sft"].path, copy)
+    file = next((copy / "data").iterdir())
+    pq.write_table(pq.read_table(file).slice(1), file)
+    assert load(tmp_path, ([str(copy)], {})) == [{"error": "NonMatchingSplitsSizesError"}]
+
+
+# -- open-instruct -------------------------------------------------------------------------------------------
+
+READ: dict[Kind, dict[str, pa.DataType]] = {
+    "sft": {"messages": MESSAGES},
+    "preference": {"chosen": MESSAGES, "rejected": MESSAGES},
+    "rlvr": {"messages": MESSAGES, "ground_truth": pa.string(), "dataset": pa.string()},
+}
+"""The columns that open-instruct's transforms name in `open_instruct/dataset_transformation.py`:
+`sft_tulu_tokenize_and_truncate_v1`, `preference_tulu_tokenize_and_truncate_v1` (and `preference_tokenize_v1`
+of reward models), and `rlvr_tokenize_v1`, whose verifier is the one that `dataset` names."""
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_columns_are_those_that_open_instruct_reads(made: dict[Kind, BuildResult], kind: Kind) -> None:
+    schema = pq.read_schema(made[kind].path / next(iter(made[kind].manifest["files"])))
+    assert {name: schema.field(name).type for name in READ[kind]} == READ[kind]
+
+
+def test_rows_have_the_shape_that_its_transforms_assume(made: dict[Kind, BuildResult]) -> None:
+    """A message has a role and a text; only the last message of a pair differs; a prompt waits for an answer."""
+    for pair in rows_in(made["preference"], "data"):
+        assert pair["chosen"][:-1] == pair["rejected"][:-1]
+        assert pair["chosen"][-1] != pair["rejected"][-1]
+        assert [message["role"] for message in pair["chosen"]] == ["user", "assistant"]
+    for row in rows_in(made["rlvr"], "data"):
+        assert row["messages"][-1]["role"] == "user"
+        assert row["dataset"] == "gsm8k"
+    for row in rows_in(made["sft"], "data"):
+        assert all(message.keys() == {"role", "content"} for message in row["messages"])
+
+
+def test_single_files_load_as_open_instruct_loads_them(made: dict[Kind, BuildResult], tmp_path: Path) -> None:
+    """It takes a local mixture file by file: `load_dataset("parquet", data_files=…)`."""
+    file = next((made["rlvr"].path / "data").iterdir())
+    [found] = load(tmp_path, (["parquet"], {"data_files": str(file)}))
+    assert found["train"][1] == rows_in(made["rlvr"], "data")

@@ -1,0 +1,296 @@
+"""Answers that belong to another prompt: found where they are planted, and hardly anywhere else."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.rows import conversation, table_of
+from tulu_data.engine.local import LocalEngine
+from tulu_data.op import Context, Fold
+from tulu_data.preference.relevance import PROMPT_WORDS, SURPRISE, TIMES, ComparePrompts, Relevance
+
+Row = tuple[str, str, str]
+"""A prompt and two answers."""
+
+TOPICS: list[Row] = [
+    (
+        "How do bees turn nectar into sweet honey?",
+        "Nectar becomes honey when bees dry it; so it gets sweet.",
+        "For sweet honey, bees chew nectar and fan it with their wings.",
+    ),
+    (
+        "Which rules has a Sudoku puzzle with numbers?",
+        "A Sudoku puzzle forbids equal numbers by its rules in any line.",
+        "By the rules no numbers repeat in a line of the Sudoku puzzle.",
+    ),
+    (
+        "Tell me Paris history from Celts until kings.",
+        "In history, Paris was a town of Celts before it got kings.",
+        "Celts first, then Romans, then kings: that is Paris history.",
+    ),
+    (
+        "Why does molten magma make volcanoes erupt?",
+        "Gas in molten magma drives it up, so volcanoes erupt.",
+        "As molten magma rises it boils, and volcanoes erupt.",
+    ),
+    (
+        "Name planets besides Saturn having icy rings.",
+        "Like Saturn, three more planets wear rings, icy ones.",
+        "The planets with icy rings are Saturn, Jupiter, Uranus, Neptune.",
+    ),
+    (
+        "Could cats purr loudly because they feel pain?",
+        "Yes: when they feel pain, some cats purr loudly.",
+        "Some cats purr loudly when in pain; they feel it helps.",
+    ),
+]
+SLIPPED = [(row[0], after[1], after[2]) for row, after in zip(TOPICS, TOPICS[1:] + TOPICS[:1], strict=True)]
+"""Each prompt with the answers of the next row."""
+
+
+def table(rows: Sequence[Row], source: str = "made") -> pa.Table:
+    made = [
+        {
+            "prompt": prompt,
+            "chosen": conversation(f"user: {prompt}", f"assistant: {one}"),
+            "rejected": conversation(f"user: {prompt}", f"assistant: {other}"),
+        }
+        for prompt, one, other in rows
+    ]
+    return table_of("preference", made, source)
+
+
+def run(
+    rows: pa.Table, folder: Path, **settings: Any
+) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
+    """(all rows after the step, in their order; what it tells the manifest; what it said)."""
+    step = Relevance(**settings)
+    said: list[str] = []
+    context = Context(kind="preference", say=said.append)
+    engine = LocalEngine(folder, batch_bytes=2000)
+    dropped: list[pa.Table] = []
+    kept = list(engine.run([rows], step.plan(), context, lambda rejected, _: dropped.append(rejected)))
+    after = [row for part in [*kept, *dropped] for row in part.to_pylist()]
+    order = {row: place for place, row in enumerate(rows["id"].to_pylist())}
+    own = Context(kind="preference", artifacts=dict(engine.artifacts), say=said.append)
+    return sorted(after, key=lambda row: order[row["id"]]), step.told(own), said
+
+
+def test_rows_that_slipped_by_one_are_found_with_the_prompt_that_they_answer(tmp_path: Path) -> None:
+    rows, told, said = run(table(SLIPPED), tmp_path)
+    assert [row["verdict"] for row in rows] == ["relevance:answers_another_prompt"] * 6
+    ids = [row["id"] for row in rows]
+    assert [row["relevance_other_id"] for row in rows] == [*ids[1:], ids[0]]
+    assert all(row["relevance_own"] < 0.3 < row["relevance_other"] for row in rows)
+    entry = told["sources"][0]
+    assert (entry["source"], entry["compared"], entry["found"], entry["share"]) == ("made", 6, 6, 1.0)
+    assert entry["offsets"] == [{"offset": 1, "rows": 5}, {"offset": -5, "rows": 1}]
+    assert "source made: 6 of 6 rows (100%)" in said[-1]
+    assert "5 of them of the one 1 row further" in said[-1]
+
+
+def test_where_nothing_slipped_nothing_is_found(tmp_path: Path) -> None:
+    rows, told, said = run(table(TOPICS), tmp_path)
+    assert [row["verdict"] for row in rows] == [None] * 6
+    assert [row["relevance_other_id"] for row in rows] == [None] * 6
+    assert all(row["relevance_own"] > 0.3 for row in rows)
+    assert told["sources"] == [{"source": "made", "compared": 6, "found": 0, "share": 0.0, "offsets": []}]
+    assert not [line for line in said if "warning" in line]
+
+
+def test_rows_may_only_be_told_of(tmp_path: Path) -> None:
+    rows, told, _ = run(table(SLIPPED), tmp_path, action="review")
+    assert [row["verdict"] for row in rows] == [None] * 6
+    assert None not in [row["relevance_other_id"] for row in rows]
+    assert told["sources"][0]["found"] == 6
+
+
+def test_one_misplaced_answer_is_not_enough(tmp_path: Path) -> None:
+    rows = [(prompt, good, bad) for (prompt, good, _), (_, _, bad) in zip(TOPICS, SLIPPED, strict=True)]
+    assert [row["verdict"] for row in run(table(rows), tmp_path)[0]] == [None] * 6
+
+
+def test_prompts_of_other_sources_do_not_count(tmp_path: Path) -> None:
+    apart = pa.concat_tables([table(SLIPPED[::2], "a"), table(SLIPPED[1::2], "b")])
+    rows, told, _ = run(apart, tmp_path)
+    assert [row["verdict"] for row in rows] == [None] * 6
+    assert [entry["source"] for entry in told["sources"]] == ["a", "b"]
+
+
+def test_only_the_sources_that_are_named_are_looked_at(tmp_path: Path) -> None:
+    apart = pa.concat_tables([table(SLIPPED, "a"), table(SLIPPED, "b")])
+    rows, told, _ = run(apart, tmp_path, sources=["b"])
+    assert [row["verdict"] for row in rows] == [None] * 6 + ["relevance:answers_another_prompt"] * 6
+    assert [row["relevance_own"] is None for row in rows] == [True] * 6 + [False] * 6
+    assert [entry["source"] for entry in told["sources"]] == ["b"]
+
+
+def test_the_words_of_lists_are_no_evidence(tmp_path: Path) -> None:
+    """A prompt full of digits would explain every numbered list."""
+    sudoku = "Solve " + " ".join(f"| {n} | {n}" for n in range(1, 10))
+    listed = "1. x 2. y 3. z 4. u 5. v 6. w 7. a 8. b 9. c"
+    lists = [(f"Name {word} things please", listed, listed) for word in ("odd", "red", "tall", "wet")]
+    rows, _, _ = run(table([(sudoku, "I cannot solve it", "I can solve it"), *lists]), tmp_path)
+    assert [row["verdict"] for row in rows] == [None] * 5
+
+
+def test_rows_without_words_to_compare_are_left_alone(tmp_path: Path) -> None:
+    odd: list[dict[str, Any]] = [
+        {},
+        {"chosen": [], "rejected": []},
+        {
+            "chosen": conversation("user: Hi", "assistant: a"),
+            "rejected": conversation("user: Hi", "assistant: ?"),
+        },
+        {
+            "chosen": conversation("user: ?!", "assistant: ok"),
+            "rejected": conversation("user: ?!", "assistant: no"),
+        },
+        {"chosen": conversation("assistant: ok"), "rejected": conversation("assistant: no")},
+        {"chosen": conversation("user: ok", "user: ok"), "rejected": conversation("user: ok", "user: no")},
+    ]
+    rows, told, _ = run(pa.concat_tables([table_of("preference", odd, "odd"), table(SLIPPED)]), tmp_path)
+    assert [row["verdict"] for row in rows] == [None] * 6 + ["relevance:answers_another_prompt"] * 6
+    assert [row["relevance_own"] for row in rows[:6]] == [None] * 6
+    assert "odd" not in [e["source"] for e in told["sources"]]
+
+
+def test_a_step_without_rows_gives_nothing() -> None:
+    fold = ComparePrompts()
+    assert fold.finish(fold.nothing()).num_rows == 0
+
+
+# -- the plain twin ------------------------------------------------------------------------------------------
+
+
+def plain(rows: Sequence[Row]) -> list[tuple[float, float | None, int | None]]:
+    """Per row: what the own prompt explains, and what the best other one does, and which that is."""
+    prompts, ones, others = ([words(row[part]) for row in rows] for part in range(3))
+    held = Counter(word for p, a, b in zip(prompts, ones, others, strict=True) for word in p | (a & b))
+    weight = {word: math.log(len(rows) / count) for word, count in held.items()}
+
+    def weigh(some: set[str]) -> float:
+        return sum(weight[word] for word in some)
+
+    least = SURPRISE * math.log(len(rows))
+    found: list[tuple[float, float | None, int | None]] = []
+    for prompt, one, other in zip(prompts, ones, others, strict=True):
+        own = weigh(prompt & (one | other)) / weigh(prompt) if weigh(prompt) else math.nan
+        foreign = (one & other) - prompt
+        best: tuple[float, float, int | None] = (0, 0, None)
+        for number, asked in enumerate(prompts):
+            gained = weigh(asked & foreign)
+            if gained >= least - 1e-9 and gained * gained / weigh(asked) > best[0] + 1e-9:
+                best = gained * gained / weigh(asked), gained / weigh(asked), number
+        fits = own <= 0.3 and weigh(prompt) >= least - 1e-9 and best[1] >= max(0.15, TIMES * own)
+        found.append((own, best[1], best[2]) if fits else (own, None, None))
+    return found
+
+
+def words(text: str) -> set[str]:
+    return {word for word in re.findall(r"\w+", text) if not re.fullmatch(r"\d{1,2}|[a-z0-9_]", word)}
+
+
+VOCABULARY = [f"word{n}" for n in range(24)] + ["7", "x"]
+
+
+def made(rng: random.Random, count: int) -> list[Row]:
+    """Rows of which some answer their own prompt, others another; with words that come by chance."""
+    asked = [rng.sample(VOCABULARY, rng.randint(2, 5)) for _ in range(count)]
+    rows: list[Row] = []
+    for prompt in asked:
+        told = prompt if rng.random() < 0.3 else rng.choice(asked)
+        one, other = (told[: rng.randint(1, 6)] + rng.sample(VOCABULARY, rng.randint(0, 2)) for _ in "ab")
+        rows.append((" ".join(prompt), " ".join(one), " ".join(other)))
+    return rows
+
+
+def test_the_rows_that_are_made_up_hold_what_is_looked_for() -> None:
+    found = [number for seed in range(100) for *_, number in plain(made(random.Random(seed), 8))]
+    assert 20 < len([number for number in found if number is not None]) < 400
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(2, 12))
+def test_the_kernels_find_what_the_plain_twin_finds(rng: random.Random, count: int) -> None:
+    rows = made(rng, count)
+    fold = ComparePrompts()
+    batch = table(rows)
+    found = fold.finish(fold.partial(batch, None)).to_pylist()
+    ids = {row: number for number, row in enumerate(batch["id"].to_pylist())}
+    expected = plain(rows)
+    assert len(found) == len(expected)
+    for row, (own, explained, number) in zip(found, expected, strict=True):
+        assert (row["own"] is None) == math.isnan(own)
+        if row["own"] is not None:
+            assert row["own"] == pytest.approx(own)
+        assert row["other"] == (None if explained is None else pytest.approx(explained))
+        assert (row["other_id"] and ids[row["other_id"]]) == number
+
+
+def test_of_a_long_prompt_a_fair_sample_of_words_is_looked_at() -> None:
+    many = [f"word{n}" for n in range(1000)]
+    half = " ".join(many[::2])
+    fold = ComparePrompts()
+    partial = fold.partial(table([(" ".join(many), half, half)]), None).to_pylist()[0]
+    assert len(partial["echoed"]) + len(partial["missing"]) == PROMPT_WORDS
+    assert 30 < len(partial["echoed"]) < 66
+
+
+# -- real answers --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def answered(request: pytest.FixtureRequest) -> list[Row]:
+    """AlpacaEval's 805 prompts with the answers of two models."""
+    data: Path = request.getfixturevalue("shared_data")
+    told = []
+    for model in ("gpt4", "tulu-2-dpo-7b"):
+        file = data / "completions/alpaca_eval" / model / "model_outputs.json.gz"
+        rows = json.loads(gzip.decompress(file.read_bytes()))
+        told.append({row["instruction"]: row["output"] for row in rows})
+    return [(prompt, told[0][prompt], told[1][prompt]) for prompt in told[0]]
+
+
+def compared(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    fold: Fold = ComparePrompts()
+    found: list[dict[str, Any]] = fold.finish(fold.partial(table(rows), None)).to_pylist()
+    return found
+
+
+def test_of_real_pairs_hardly_any_is_suspected(answered: list[Row]) -> None:
+    assert sum(row["other_id"] is not None for row in compared(answered)) <= 2
+
+
+@pytest.mark.parametrize("shift", [1, 3])
+def test_of_real_pairs_that_slipped_most_are_found(answered: list[Row], shift: int) -> None:
+    slipped = [(row[0], other[1], other[2]) for row, other in zip(answered, answered[shift:], strict=False)]
+    found = [row for row in compared(slipped) if row["other_id"] is not None]
+    assert len(found) > 0.6 * len(slipped)
+    assert sum(row["offset"] == shift for row in found) > 0.9 * len(found)
+
+
+def test_of_real_pairs_that_were_swapped_here_and_there_most_are_found(answered: list[Row]) -> None:
+    rng = random.Random(0)
+    places = rng.sample(range(len(answered)), 40)
+    mixed = list(answered)
+    for one, other in zip(places[::2], places[1::2], strict=True):
+        mixed[one] = (answered[one][0], answered[other][1], answered[other][2])
+        mixed[other] = (answered[other][0], answered[one][1], answered[one][2])
+    ids = table(mixed)["id"].to_pylist()
+    found = {ids.index(row["id"]) for row in compared(mixed) if row["other_id"] is not None}
+    assert len(found & set(places)) >= 25
+    assert len(found - set(places)) <= 2
