@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,12 +47,21 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert done.stdout
 
 
-@pytest.mark.parametrize("verb", VERBS)
+def commands() -> dict[str, click.Command]:
+    """Every command that can be typed: the verbs, and those of groups of verbs."""
+    found = {}
+    for name, command in cli.cli.commands.items():
+        inside = command.commands.items() if isinstance(command, click.Group) else ()
+        found |= {f"{name} {below}": one for below, one in inside} or {name: command}
+    return found
+
+
+@pytest.mark.parametrize("verb", commands())
 def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run([verb, "--help"]) == 0
+    assert cli.run([*verb.split(), "--help"]) == 0
     text = capsys.readouterr().out
     assert f"Example:\n    tulu-data {verb}" in text or f"Examples:\n    tulu-data {verb}" in text
-    command = cli.cli.commands[verb]
+    command = commands()[verb]
     assert command.get_short_help_str(100).endswith(".")
     assert all(p.help for p in command.params if isinstance(p, click.Option))
 
@@ -79,12 +89,27 @@ def test_a_missing_option_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -
     assert "Missing option '--against'" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_the_example_of_the_help_runs(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+NEEDS_A_STORE = ("rebuild", "show", "diff", "trace", "verify", "gc", "sql", "push")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a version of `sft_mini`."""
+    root = tmp_path_factory.mktemp("built")
+    assert cli.run(["build-mixture", "sft_mini", "--store", str(root / "store")]) == 0
+    return root / "store"
+
+
+@pytest.mark.parametrize("verb", commands())
+def test_the_example_of_the_help_runs(
+    verb: str, tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     if verb == "dedup":
         cli.run(["init"])  # brings the data that the example names
-    example = (cli.cli.commands[verb].epilog or "").splitlines()[2]
+    if verb in NEEDS_A_STORE:
+        shutil.copytree(store, "store")
+    example = (commands()[verb].epilog or "").splitlines()[2]
     program, *arguments = shlex.split(example)
     assert program == "tulu-data"
     assert cli.run(arguments) == (3 if verb == "decontaminate" else 0)

@@ -29,8 +29,8 @@ from tulu_data.workspace import Workspace
 ROOT = Path(__file__).parent.parent
 MIXTURES = ROOT / "mixtures"
 HERE = Workspace(ROOT)
-ROWS = 60
-"""Of each source of the sample: from about 40 on, every oddity of a dataset occurs."""
+ROWS = 80
+"""Of each source of the sample: so many, that every oddity occurs in each of the four files of HH-RLHF, too."""
 
 SUMS = {
     "sft_8b": 939_344,

@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.mixtures.places import Place, preference_rows, sft_rows, turns
@@ -57,7 +58,7 @@ def test_every_example_of_the_help_runs(verb: str, tmp_path: Path, monkeypatch: 
     for line in (cli.cli.commands[verb].epilog or "").splitlines()[2:]:
         program, *arguments = shlex.split(line)
         assert program == "tulu-data"
-        assert cli.run(arguments) == (2 if "@v2" in line else 0)
+        assert cli.run(arguments) == 0
 
 
 def test_mixtures_lists_versions_and_recipes(place: Place, capsys: Printed) -> None:
@@ -106,7 +107,18 @@ def test_diff_prints_why_rows_came(place: Place, capsys: Printed) -> None:
     assert "not selected in mini@v1" in text
     assert text.count("\nadded: maths/") == 1
     summary = told(capsys, "diff", "mini@v1", "mini")
-    assert {group["because"] for group in summary["responsible"] if group["change"] == "added"} == {"selection"}
+    assert {group["because"] for group in summary["responsible"] if group["change"] == "added"} == {
+        "selection"
+    }
+
+
+def test_diff_writes_every_row_that_differs(place: Place, capsys: Printed) -> None:
+    said(capsys, "diff", "mini@v1", "mini", "--rows", "rows.parquet")
+    rows = pq.read_table("rows.parquet")
+    assert set(rows["change"].to_pylist()) <= {"added", "removed"}
+    assert rows.num_rows == sum(g["rows"] for g in told(capsys, "diff", "mini@v1", "mini")["responsible"])
+    assert "the file exists" in said(capsys, "diff", "mini@v1", "mini", "--rows", "rows.parquet", status=1)
+    assert pq.read_table("rows.parquet").equals(rows)
 
 
 def test_diff_marks_the_turns_that_differ(place: Place, capsys: Printed) -> None:

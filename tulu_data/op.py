@@ -225,11 +225,15 @@ BUILTIN: dict[str, str] = {
     "also_in": "tulu_data.filters.also_in:AlsoIn",
     "decontaminate": "tulu_data.decontam.step:Decontaminate",
     "exact_dedup": "tulu_data.dedup.exact:ExactDedup",
+    "first_difference": "tulu_data.preference.first_difference:FirstDifference",
     "keyword_filter": "tulu_data.filters.keyword_filter:KeywordFilter",
     "length": "tulu_data.filters.length:Length",
     "licenses": "tulu_data.filters.licenses:Licenses",
     "minhash": "tulu_data.dedup.minhash:MinHash",
+    "pair": "tulu_data.preference.pair:Pair",
+    "relevance": "tulu_data.preference.relevance:Relevance",
     "valid_conversation": "tulu_data.filters.valid_conversation:ValidConversation",
+    "valid_pair": "tulu_data.preference.valid_pair:ValidPair",
     "where": "tulu_data.filters.where:Where",
 }
 """Every operator of ours, by the word that recipes use: `module:class`, imported when it is used."""

@@ -21,10 +21,10 @@ from tulu_data.cli_tables import print_build
 from tulu_data.engine import sort
 from tulu_data.errors import PolicyError, RecipeError, RowError, SourceError, StoreError, UsageError
 from tulu_data.mixtures import writer
-from tulu_data.mixtures.check import KEY
+from tulu_data.mixtures.select import KEY
 from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Registry, verdicts
 from tulu_data.progress import Progress, Task
-from tulu_data.record import Kind, LINEAGE, OUTPUT, sort_keys
+from tulu_data.record import LINEAGE, OUTPUT, Kind, sort_keys
 
 
 def hashes(path: Path) -> dict[str, str]:

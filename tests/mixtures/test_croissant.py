@@ -16,6 +16,9 @@ from tulu_data.mixtures.croissant import croissant
 from tulu_data.mixtures.facts import facts_of
 from tulu_data.record import KINDS, Kind
 
+# What rdflib and pandas say to mlcroissant.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
 ROWS: dict[Kind, list[dict[str, Any]]] = {
     "sft": sft_rows(12),
     "preference": preference_rows(12, rated=True),
@@ -116,7 +119,7 @@ def test_the_version_is_semantic(place: Place) -> None:
 
 
 def test_names_of_any_shape_are_allowed(place: Place) -> None:
-    place.recipe("team/mix.1", sources=[{"name": "a-b.c", "from": place.jsonl("a", sft_rows(5))}])
+    place.recipe("team/mix.1", sources=[{"name": "a-b.c", "from": f"../{place.jsonl('a', sft_rows(5))}"}])
     built = place.build("team/mix.1")
     assert told(built)["name"] == "team-mix.1"
     assert not mlcroissant.Dataset(built.path / "croissant.json").metadata.ctx.issues.errors

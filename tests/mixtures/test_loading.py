@@ -20,17 +20,17 @@ from tulu_data.record import KINDS, MESSAGES, OUTPUT, Kind
 
 LOAD = """
 import json, sys
-import pyarrow as pa
 from datasets import load_dataset
-told = []
-for arguments, options in json.loads(sys.argv[1]):
+
+def load(arguments, options):
     try:
         rows = load_dataset(*arguments, **options)
     except Exception as error:
-        told.append({"error": type(error).__name__})
-        continue
-    told.append({name: [str(s.features.arrow_schema.remove_metadata()), s.to_list()] for name, s in rows.items()})
-print(json.dumps(told))
+        return {"error": type(error).__name__}
+    schemas = {name: str(split.features.arrow_schema.remove_metadata()) for name, split in rows.items()}
+    return {name: [schemas[name], split.to_list()] for name, split in rows.items()}
+
+print(json.dumps({name: load(*told) for name, told in json.loads(sys.argv[1]).items()}))
 """
 ROWS: dict[Kind, list[dict[str, Any]]] = {
     "sft": [{**row, "tools": '[{"name": "add"}]'} for row in sft_rows(20)],
@@ -38,18 +38,6 @@ ROWS: dict[Kind, list[dict[str, Any]]] = {
     "rlvr": rlvr_rows(20),
     "prompts": sft_rows(20),
 }
-
-
-def load(home: Path, *wanted: tuple[list[str], dict[str, Any]]) -> list[dict[str, Any]]:
-    """What `load_dataset` reads offline, in a process of its own, from where it has no cache."""
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(home / "hf")}
-    done = subprocess.run(
-        [sys.executable, "-c", LOAD, json.dumps(wanted)],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
-    return told
 
 
 def schema_of(kind: Kind, *columns: str) -> str:
@@ -69,39 +57,69 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[Kind, BuildResult]:
     return {kind: place.build(kind) for kind in KINDS}
 
 
+@pytest.fixture(scope="module")
+def altered(made: dict[Kind, BuildResult], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of a version that lacks a row."""
+    copy = tmp_path_factory.mktemp("altered") / "copy"
+    shutil.copytree(made["sft"].path, copy)
+    file = next((copy / "data").iterdir())
+    pq.write_table(pq.read_table(file).slice(1), file)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def loaded(
+    made: dict[Kind, BuildResult], altered: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
+    """What `load_dataset` reads, offline, in a process of its own, from where it has no cache."""
+    file = next((made["rlvr"].path / "data").iterdir())
+    wanted: dict[str, tuple[list[str], dict[str, str]]] = {
+        **{kind: ([str(built.path)], {}) for kind, built in made.items()},
+        "trl": ([str(made["preference"].path), "trl"], {}),
+        "file": (["parquet"], {"data_files": str(file)}),
+        "altered": ([str(altered)], {}),
+    }
+    home = str(tmp_path_factory.mktemp("hf"))
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD, json.dumps(wanted)],
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": home},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
 def rows_in(built: BuildResult, folder: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = pq.read_table(built.path / folder, columns=columns).to_pylist()
     return rows
 
 
-def test_datasets_loads_every_kind_config_and_split_as_published(
-    made: dict[Kind, BuildResult], tmp_path: Path
+@pytest.mark.parametrize("kind", KINDS)
+def test_datasets_loads_every_kind_and_split_as_published(
+    made: dict[Kind, BuildResult], loaded: dict[str, dict[str, Any]], kind: Kind
 ) -> None:
-    *kinds, trl = load(
-        tmp_path,
-        *(([str(built.path)], {}) for built in made.values()),
-        ([str(made["preference"].path), "trl"], {}),
-    )
-    for (kind, built), found in zip(made.items(), kinds, strict=True):
-        columns = [name for name in built.manifest["columns"] if kind != "prompts" or name != "tools"]
-        expected = schema_of(kind, *columns)
-        assert list(found) == ["train", "test"]
-        assert found["train"] == [expected, rows_in(built, "data")]
-        assert found["test"] == [expected, rows_in(built, "test")]
+    columns = [name for name in OUTPUT[kind].names if kind != "prompts" or name != "tools"]
+    assert list(loaded[kind]) == ["train", "test"]
+    assert loaded[kind]["train"] == [schema_of(kind, *columns), rows_in(made[kind], "data")]
+    assert loaded[kind]["test"] == [schema_of(kind, *columns), rows_in(made[kind], "test")]
+
+
+def test_the_config_trl_has_the_columns_that_trl_takes(
+    made: dict[Kind, BuildResult], loaded: dict[str, dict[str, Any]]
+) -> None:
     columns = ["chosen", "rejected", "source"]
-    pairs = made["preference"]
-    assert trl["train"] == [schema_of("preference", *columns), rows_in(pairs, "data", columns)]
-    assert trl["test"] == [schema_of("preference", *columns), rows_in(pairs, "test", columns)]
+    schema, pairs = schema_of("preference", *columns), made["preference"]
+    assert loaded["trl"] == {
+        "train": [schema, rows_in(pairs, "data", columns)],
+        "test": [schema, rows_in(pairs, "test", columns)],
+    }
 
 
-def test_the_loader_notices_rows_that_the_card_does_not_count(
-    made: dict[Kind, BuildResult], tmp_path: Path
-) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(made["sft"].path, copy)
-    file = next((copy / "data").iterdir())
-    pq.write_table(pq.read_table(file).slice(1), file)
-    assert load(tmp_path, ([str(copy)], {})) == [{"error": "NonMatchingSplitsSizesError"}]
+def test_the_loader_notices_rows_that_the_card_does_not_count(loaded: dict[str, dict[str, Any]]) -> None:
+    assert loaded["altered"] == {"error": "NonMatchingSplitsSizesError"}
 
 
 # -- open-instruct -------------------------------------------------------------------------------------------
@@ -123,7 +141,7 @@ def test_columns_are_those_that_open_instruct_reads(made: dict[Kind, BuildResult
 
 
 def test_rows_have_the_shape_that_its_transforms_assume(made: dict[Kind, BuildResult]) -> None:
-    """A message has a role and a text; only the last message of a pair differs; a prompt waits for an answer."""
+    """A message has a role and a text; only the last ones of a pair differ; a prompt waits for an answer."""
     for pair in rows_in(made["preference"], "data"):
         assert pair["chosen"][:-1] == pair["rejected"][:-1]
         assert pair["chosen"][-1] != pair["rejected"][-1]
@@ -135,8 +153,8 @@ def test_rows_have_the_shape_that_its_transforms_assume(made: dict[Kind, BuildRe
         assert all(message.keys() == {"role", "content"} for message in row["messages"])
 
 
-def test_single_files_load_as_open_instruct_loads_them(made: dict[Kind, BuildResult], tmp_path: Path) -> None:
-    """It takes a local mixture file by file: `load_dataset("parquet", data_files=…)`."""
-    file = next((made["rlvr"].path / "data").iterdir())
-    [found] = load(tmp_path, (["parquet"], {"data_files": str(file)}))
-    assert found["train"][1] == rows_in(made["rlvr"], "data")
+def test_single_files_load_as_open_instruct_loads_them(
+    made: dict[Kind, BuildResult], loaded: dict[str, dict[str, Any]]
+) -> None:
+    """It takes a local mixture file by file."""
+    assert loaded["file"]["train"][1] == rows_in(made["rlvr"], "data")

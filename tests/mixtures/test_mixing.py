@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,10 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.mixtures.places import Place, Row, preference_rows, sft_rows, turns
-from tulu_data import rebuild
+from tulu_data import rebuild, verify
 from tulu_data.errors import PolicyError, RecipeError, StoreError
 from tulu_data.mixtures.build import BuildResult
+from tulu_data.mixtures.store import versions
 
 
 def distinct(count: int, word: str = "row", **more: Any) -> list[Row]:
@@ -325,6 +329,51 @@ def test_a_lock_that_is_none(place: Place) -> None:
     (place.root / "lock.json").write_text("[]")
     with pytest.raises(StoreError, match=r"lock.json: the lock cannot be read"):
         place.build(lock=place.root / "lock.json")
+
+
+# -- sources that changed ------------------------------------------------------------------------------------
+
+
+def renamed(rows: list[Row], before: str, after: str) -> list[Row]:
+    return [{after if key == before else key: value for key, value in row.items()} for row in rows]
+
+
+def test_a_schema_that_changed_upstream_names_the_column(place: Place) -> None:
+    rows = preference_rows(9, rated=False)
+    place.recipe(kind="preference", sources=[{"name": "p", "from": place.jsonl("p", rows)}])
+    place.build()
+    place.jsonl("p", renamed(rows, "rejected", "refused"))
+    (problem,) = [p for p in place.problems() if p.startswith("error")]
+    assert "since the last version its columns changed: without 'rejected', with 'refused'" in problem
+
+
+def test_a_column_that_is_gone_and_not_needed_is_a_warning(place: Place) -> None:
+    rows = distinct(9, topic="maths")
+    place.recipe(sources=[{"name": "a", "from": place.jsonl("a", rows), "license": "mit"}])
+    place.build()
+    assert place.problems() == []
+    place.jsonl("a", renamed(rows, "topic", "theme"))
+    (problem,) = place.problems()
+    assert problem.startswith("warning")
+    assert "source a: since the last version its columns changed: without 'topic', with 'theme'" in problem
+
+
+# -- several at once -----------------------------------------------------------------------------------------
+
+
+def test_two_processes_build_into_one_store(place: Place) -> None:
+    for name in ("one", "two"):
+        place.recipe(name, sources=[{"name": "a", "from": place.jsonl(name, distinct(300, name))}])
+    here = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, "-m", "tulu_data", "build-mixture"]
+    started = [
+        subprocess.Popen([*command, name], cwd=place.root, env=here, stdout=subprocess.DEVNULL)
+        for name in ("one", "two", "one", "two")
+    ]
+    assert [process.wait(120) for process in started] == [0] * 4
+    assert [v.name[:3] for name in ("one", "two") for v in versions(place.store, name)] == ["v1-", "v1-"]
+    assert place.left_behind() == []
+    assert verify(store=place.store).faults == []
 
 
 # -- bad words -----------------------------------------------------------------------------------------------

@@ -87,7 +87,12 @@ def test_a_row_is_found_by_each_of_its_names(built: Place) -> None:
     source, digest, number = rows[0]["id"].split("/")
     ids = {
         trace("mini", name, store=built.store).summary["id"]
-        for name in (f"{source}/{digest}/{number}", f"{source}/{digest}", f"{source}/{digest[:8]}", digest[:8])
+        for name in (
+            f"{source}/{digest}/{number}",
+            f"{source}/{digest}",
+            f"{source}/{digest[:8]}",
+            digest[:8],
+        )
     }
     assert ids == {rows[0]["id"]}
 
@@ -95,9 +100,13 @@ def test_a_row_is_found_by_each_of_its_names(built: Place) -> None:
 def test_an_upstream_id_that_several_rows_have_lists_them(built: Place) -> None:
     both = {r["upstream_id"] for r in table(built, "lineage.parquet") if r["source"] == "maths"}
     shared = next(
-        r["upstream_id"] for r in table(built, "lineage.parquet") if r["source"] == "chat" and r["upstream_id"] in both
+        r["upstream_id"]
+        for r in table(built, "lineage.parquet")
+        if r["source"] == "chat" and r["upstream_id"] in both
     )
-    with pytest.raises(UsageError, match=f"'{shared}' stands for 2 rows of mini@v1; expected one of: chat/.*, maths/"):
+    with pytest.raises(
+        UsageError, match=f"'{shared}' stands for 2 rows of mini@v1; expected one of: chat/.*, maths/"
+    ):
         trace("mini", shared, store=built.store)
 
 
@@ -123,14 +132,27 @@ def test_an_id_that_the_source_never_had_is_absent(place: Place) -> None:
     assert trace("mini", "0" * 32, store=place.store).outcome == "absent"
 
 
+def test_of_a_row_that_strata_left_out_nothing_is_known(place: Place) -> None:
+    graded = [row | {"level": "ab"[n % 2]} for n, row in enumerate(sft_rows(9))]
+    of = {"name": "maths", "from": place.parquet("maths", graded), "stratify": "level", "count": 4}
+    place.recipe(sources=[of])
+    place.build()
+    found = trace("mini", f"maths/{'0' * 32}/0", store=place.store)
+    assert (found.outcome, stages(found)[0]) == ("unselected", ("selection", "not known"))
+
+
 def test_what_decontamination_found_in_a_row_is_told(place: Place) -> None:
     (place.root / "decontam").mkdir()
     item = "What is the sum of the first nine prime numbers that are larger than two?"
     place.jsonl("items", [{"question": item}])
-    suite = "suite: mine\nevals:\n  - {name: sums, from: ../mixtures/data/items.jsonl.gz, fields: [question], rows: 1}\n"
+    path = "../mixtures/data/items.jsonl.gz"
+    suite = f"suite: mine\nevals:\n  - {{name: sums, from: {path}, fields: [question], rows: 1}}\n"
     (place.root / "decontam" / "mine.yaml").write_text(suite)
     rows = [*sft_rows(5), {"id": "leak", "messages": turns(item, "127")}]
-    place.recipe(sources=[{"name": "a", "from": place.parquet("a", rows)}], decontaminate={"suite": "mine", "on_unseen": "rows"})
+    place.recipe(
+        sources=[{"name": "a", "from": place.parquet("a", rows)}],
+        decontaminate={"suite": "mine", "on_unseen": "rows"},
+    )
     place.build()
     found = trace("mini", "leak", store=place.store)
     assert found.outcome == "dropped"

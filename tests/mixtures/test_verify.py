@@ -42,7 +42,8 @@ def test_what_was_built_verifies(mini: Place) -> None:
 def test_the_logical_hash_is_computed_as_a_build_does(place: Place) -> None:
     """Parts in the order of the recipe, not of the alphabet; copies; held-out rows behind the others."""
     sources = [
-        {"name": name, "from": place.parquet(name, sft_rows(30, name)), "repeat": 1.5} for name in ("b", "train", "a")
+        {"name": name, "from": place.parquet(name, sft_rows(30, name)), "repeat": 1.5}
+        for name in ("b", "train", "a")
     ]
     place.recipe(sources=sources, layout="by_source", holdout={"fraction": 0.3})
     place.recipe("shuffled", sources=sources, holdout={"fraction": 0.3})
@@ -79,7 +80,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], set[tuple[str, str]]]] = {
     "a note": (lambda v: (v / "notes.txt").write_text("mine"), set()),
     "other rows": (swap, {("logical hash", "data")}),
     "no manifest": (lambda v: (v / "manifest.json").unlink(), {("manifest", "manifest.json")}),
-    "half a manifest": (lambda v: (v / "manifest.json").write_text('{"rows": '), {("manifest", "manifest.json")}),
+    "half a manifest": (
+        lambda v: (v / "manifest.json").write_text('{"rows": '),
+        {("manifest", "manifest.json")},
+    ),
     "a manifest without rows": (manifest(lambda m: m.pop("rows")), {("manifest", "manifest.json")}),
     "a manifest of another shape": (manifest(lambda m: m.update(files=[])), {("manifest", "manifest.json")}),
     "a file without a hash": (
@@ -87,7 +91,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], set[tuple[str, str]]]] = {
         {("manifest", "manifest.json")},
     ),
     "another count": (manifest(lambda m: m.update(rows=1)), {("rows", "data")}),
-    "another seal": (manifest(lambda m: m.update(logical_hash="0" * 64)), {("logical hash", "data"), ("name", ".")}),
+    "another seal": (
+        manifest(lambda m: m.update(logical_hash="0" * 64)),
+        {("logical hash", "data"), ("name", ".")},
+    ),
     "no lock": (lambda v: (v / "lock.json").unlink(), {("lock", "lock.json")}),
     "another lock": (
         lambda v: (v / "lock.json").write_text('{"format": 1, "sources": {}}'),

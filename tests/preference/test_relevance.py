@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.rows import conversation, table_of
 from tulu_data.engine.local import LocalEngine
+from tulu_data.errors import PolicyError
 from tulu_data.op import Context, Fold
 from tulu_data.preference.relevance import PROMPT_WORDS, SURPRISE, TIMES, ComparePrompts, Relevance
 
@@ -57,8 +58,14 @@ TOPICS: list[Row] = [
         "Some cats purr loudly when in pain; they feel it helps.",
     ),
 ]
-SLIPPED = [(row[0], after[1], after[2]) for row, after in zip(TOPICS, TOPICS[1:] + TOPICS[:1], strict=True)]
-"""Each prompt with the answers of the next row."""
+
+
+def slipped(rows: list[Row]) -> list[Row]:
+    """Each prompt with the answers of the next row, the last with those of the first."""
+    return [(row[0], after[1], after[2]) for row, after in zip(rows, rows[1:] + rows[:1], strict=True)]
+
+
+SLIPPED = slipped(TOPICS)
 
 
 def table(rows: Sequence[Row], source: str = "made") -> pa.Table:
@@ -98,7 +105,7 @@ def test_rows_that_slipped_by_one_are_found_with_the_prompt_that_they_answer(tmp
     entry = told["sources"][0]
     assert (entry["source"], entry["compared"], entry["found"], entry["share"]) == ("made", 6, 6, 1.0)
     assert entry["offsets"] == [{"offset": 1, "rows": 5}, {"offset": -5, "rows": 1}]
-    assert "source made: 6 of 6 rows (100%)" in said[-1]
+    assert "warning: source made is out of step: 6 of 6 rows (100%)" in said[-1]
     assert "5 of them of the one 1 row further" in said[-1]
 
 
@@ -107,7 +114,8 @@ def test_where_nothing_slipped_nothing_is_found(tmp_path: Path) -> None:
     assert [row["verdict"] for row in rows] == [None] * 6
     assert [row["relevance_other_id"] for row in rows] == [None] * 6
     assert all(row["relevance_own"] > 0.3 for row in rows)
-    assert told["sources"] == [{"source": "made", "compared": 6, "found": 0, "share": 0.0, "offsets": []}]
+    entry = {"source": "made", "compared": 6, "found": 0, "share": 0.0, "out_of_step": False, "offsets": []}
+    assert told["sources"] == [entry]
     assert not [line for line in said if "warning" in line]
 
 
@@ -116,6 +124,33 @@ def test_rows_may_only_be_told_of(tmp_path: Path) -> None:
     assert [row["verdict"] for row in rows] == [None] * 6
     assert None not in [row["relevance_other_id"] for row in rows]
     assert told["sources"][0]["found"] == 6
+
+
+HALF = [*slipped(TOPICS[:5]), ("What is the colour of milk?", "White.", "Milk is white.")]
+"""Five that slipped, and one that is right."""
+
+
+def test_a_source_out_of_step_is_dropped_where_the_recipe_says_so(tmp_path: Path) -> None:
+    both = pa.concat_tables([table(HALF, "bad"), table(TOPICS, "good")])
+    rows, _, said = run(both, tmp_path, action="drop_source")
+    found = [row["verdict"] and row["verdict"].removeprefix("relevance:") for row in rows]
+    assert found == ["answers_another_prompt"] * 5 + ["out_of_step"] + [None] * 6
+    assert sum("out of step" in line for line in said) == 1
+    assert [row["verdict"] for row in run(both, tmp_path)[0]][5] is None
+
+
+def test_a_source_out_of_step_stops_the_build_where_the_recipe_says_so(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="source bad is out of step: 5 of 6 rows"):
+        run(pa.concat_tables([table(HALF, "bad"), table(TOPICS, "good")]), tmp_path, action="stop")
+    assert run(table(TOPICS, "good"), tmp_path, action="stop")[1]["sources"][0]["found"] == 0
+
+
+def test_a_few_rows_are_no_slip(tmp_path: Path) -> None:
+    mixed = [*SLIPPED[:3], *TOPICS[3:]]
+    rows, told, said = run(table(mixed), tmp_path, action="drop_source")
+    assert [row["verdict"] is None for row in rows] == [False, False, False, True, True, True]
+    assert not told["sources"][0]["out_of_step"]
+    assert not [line for line in said if "warning" in line]
 
 
 def test_one_misplaced_answer_is_not_enough(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.sources.shapes import COMPLETED, GATHERED, HI, PAIRS, SHAPES, batch, 
 from tulu_data.record import MESSAGES, adapted_schema
 from tulu_data.sources.adapters import adapt, adapt_row, get
 from tulu_data.sources.adapters._arrow import conversation, join, last_user, shared_turns
+from tulu_data.sources.adapters._completions import judged, ratings
 
 EVERY = [*((name, row) for name, row, _ in SHAPES), *PAIRS, *COMPLETED, *GATHERED]
 
@@ -191,3 +192,25 @@ def test_last_user_is_the_last_within_its_limit(
 def test_conversations_are_built_from_flat_turns() -> None:
     built = conversation(np.array([0, 0, 2]), pa.array(["user", "assistant"]), pa.array(["Hi", "Hello!"]))
     assert built.to_pylist() == [[], HI]
+
+
+SAID = st.sampled_from(["4", "0", "2.5", "N/A", "nan", "inf", "five", None])
+
+
+@given(st.lists(st.tuples(SAID, SAID), max_size=8))
+def test_ratings_are_numbers_or_what_was_said(rows: list[tuple[str | None, str | None]]) -> None:
+    def plain(aspect: str, text: str | None) -> list[dict[str, Any]]:
+        number = float(text) if text in ("4", "0", "2.5") else None
+        note = text if number is None else None
+        return [] if text is None else [{"aspect": aspect, "rating": number, "note": note}]
+
+    aspects = {name: judged(pa.array([row[n] for row in rows], pa.string())) for n, name in enumerate("xy")}
+    assert ratings(aspects).to_pylist() == [plain("x", x) + plain("y", y) for x, y in rows]
+
+
+def test_ratings_of_any_type_are_read() -> None:
+    kept = [column.to_pylist() for column in judged(pa.array([1.5, float("nan"), None]))]
+    assert kept == [[1.5, None, None], [None, "nan", None]]
+    for values in (pa.array([1, 2], pa.int8()), pa.array(["1", "2"]).dictionary_encode()):
+        assert judged(values)[0].to_pylist() == [1.0, 2.0]
+    assert judged(pa.array([True, False]))[0].null_count == judged(pa.nulls(2))[0].null_count == 2

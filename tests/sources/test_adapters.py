@@ -57,6 +57,13 @@ def test_gathered_rows_are_one(name: str, row: dict[str, Any]) -> None:
     assert get(name).gathers.partition(".")[0] in get(name).columns
 
 
+@pytest.mark.parametrize("name", [name for name, _ in (*COMPLETED, *GATHERED)])
+def test_an_adapter_for_recipes_is_refused_elsewhere(name: str) -> None:
+    assert get(name).name == name
+    with pytest.raises(UsageError, match=f"only a recipe can use the adapter '{name}'.*source of a recipe"):
+        get(name, in_recipe=False)
+
+
 def test_every_adapter_is_met_in_these_tests_and_told_by_name() -> None:
     assert {shape[0] for shape in (*SHAPES, *PAIRS, *COMPLETED, *GATHERED)} == set(names())
     assert all(get(name).name == name for name in names())

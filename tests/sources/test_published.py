@@ -19,6 +19,7 @@ from tests.sources.published import (
     RATED,
     TREES,
     Published,
+    answer,
     arena,
     arena_55k,
     brief,
@@ -33,6 +34,8 @@ from tests.sources.published import (
 )
 from tests.sources.shapes import HI, talk
 from tulu_data.record import Kind
+from tulu_data.sources import SourceSpec, open_source
+from tulu_data.sources.json_text import is_json_text
 
 
 @pytest.mark.parametrize("source", ALL, ids=lambda source: source.name)
@@ -128,6 +131,14 @@ def test_rows_that_tell_nothing_of_a_solution_are_counted(tmp_path: Path) -> Non
     }
 
 
+def test_a_generation_without_its_steps_is_counted(tmp_path: Path) -> None:
+    native = [labelled("1+1?", ["So 9."], [-1], end) for end in ("found_error", "stopped", "found_error")]
+    native[0]["question"]["pre_generated_steps"] = None
+    native[2]["question"]["pre_generated_steps"] = ["So", None]
+    (row,) = only(tmp_path, native)
+    assert json.loads(row["native"]) == {"ignored_incomplete": 3}
+
+
 def test_a_problem_without_a_usable_row_stays_to_be_judged(tmp_path: Path) -> None:
     (row,) = only(tmp_path, [labelled("1+1?", ["So 9."], [-1], "give_up", truth=None)])
     assert (row["prompt"], row["completions"]) == ("1+1?", [])
@@ -140,6 +151,21 @@ def test_a_step_is_rated_as_the_chosen_of_its_candidates(tmp_path: Path) -> None
     row["label"]["steps"].append({"completions": [], "human_completion": None, "chosen_completion": None})
     (found,) = only(tmp_path, [row])
     assert found["completions"][0]["ratings"][-1] == {"aspect": "good_steps", "rating": 1.0, "note": None}
+
+
+def test_labels_of_mixed_types_are_read_all_the_same(tmp_path: Path) -> None:
+    native = [labelled("1+1?", ["So 3."], [-1], "found_error"), labelled("1+1?", ["So 2."], [1], "solution")]
+    native[1]["label"]["steps"][0]["completions"][0]["flagged"] = "no"
+    native[0]["label"]["steps"][0]["completions"][0]["flagged"] = True
+    path = write(tmp_path, native, "jsonl")
+    (batch,) = open_source(SourceSpec(from_=path.name), base=tmp_path).batches()
+    assert is_json_text(batch.table.schema.field("label"))
+    _, (row,), _ = load(path, "preference")
+    assert [answer(one) for one in row["completions"]] == [
+        ("It is 2.", None, {"correct": 1.0}),
+        ("So 3.", None, {"correct": 0.0, "no_error": 0.0, "good_steps": 0.0}),
+        ("So 2.", None, {"no_error": 1.0, "good_steps": 1.0}),
+    ]
 
 
 def test_ratings_and_models_of_pairs_are_found(tmp_path: Path) -> None:

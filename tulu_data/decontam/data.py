@@ -40,12 +40,13 @@ def data_to_scan(
         all_recipes: take the sources of every recipe in the workspace.
 
     Raises:
-        UsageError: there is nothing to scan (lists what could be), or no adapter has that name.
+        UsageError: there is nothing to scan (lists what could be), no adapter has that name, or only a recipe can
+            use it.
     """
     found = _found(given, suite, workspace, all_recipes=all_recipes)
     for data in found:
         if named := data.adapter or adapter:
-            get(named, where=data.spec.from_ if data.adapter else None)
+            get(named, where=data.spec.from_ if data.adapter else None, in_recipe=False)
     return [replace(data, adapter=data.adapter or adapter) for data in found]
 
 

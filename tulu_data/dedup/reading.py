@@ -82,7 +82,7 @@ def open_data(data: Data, mirror: Path | None, *, skip_bad: bool) -> Opened:
     source, unreadable = data.open(mirror), SetAside()
     batches = source.batches(on_bad=unreadable if skip_bad else stop, batch_bytes=BATCH_BYTES)
     first = next(batches, None)
-    named = get(data.adapter) if data.adapter else None
+    named = get(data.adapter, in_recipe=False) if data.adapter else None
     adapter = named or (detect(first.table, where=data.spec.from_) if first else None)
     return Opened(data, source, adapter, chain([first] if first else [], batches), unreadable)
 

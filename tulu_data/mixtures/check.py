@@ -6,52 +6,27 @@ whole source can show (a bad row far behind, too few rows in a file that tells n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any
 
 from tulu_data.decontam.check import suite_problems
 from tulu_data.document import read_document
-from tulu_data.errors import Problem, RecipeError, SourceError, TuluDataError, Where, nearest
-from tulu_data.mixtures.recipe import Recipe, SourceAt, StepAt, load_recipe
-from tulu_data.mixtures.select import target
-from tulu_data.mixtures.store import resolver
+from tulu_data.errors import Problem, RecipeError, StoreError, TuluDataError, Where
+from tulu_data.mixtures.opening import OpenSource, open_entry, wrong_share
+from tulu_data.mixtures.recipe import Recipe, StepAt, load_recipe
+from tulu_data.mixtures.store import versions
 from tulu_data.mixtures.tokens import TokenCounter
 from tulu_data.op import Context, Fold, Op, Registry, Step
 from tulu_data.progress import Progress
 from tulu_data.record import Kind, working_schema
-from tulu_data.sources import BadRow, Batch, SetAside, Source, open_source
-from tulu_data.sources.adapters import Adapter, adapt, detect, get
-from tulu_data.sources.files import FileSource
-from tulu_data.sources.gather import gathered
 from tulu_data.workspace import Workspace
 
-KEY = "_key"
-"""The sort key of a row, a column while a mixture is built; columns that begin with `_` are never stored."""
-
-SAMPLE_ROWS = 200
-"""Rows of a source that `check` looks at."""
-
-_SAMPLE_BYTES = 1 << 20
 _INDENT = "\n" + " " * 4
 """Sets the further lines of a problem in under its first, in a list of problems too."""
-_COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True)
-class OpenSource:
-    """A source that can be read, and the adapter that fits it."""
-
-    at: SourceAt
-    source: Source
-    adapter: Adapter
-    rows: int | None
-    """How many rows there are, where that is known before all are read."""
 
 
 @dataclass(frozen=True)
@@ -158,15 +133,24 @@ def checked_recipe(recipe: Recipe, around: Surroundings, *, whole: bool = True) 
         cache=around.cache,
     )
     found.problems += [problem for ready in found.steps for problem in _unready(ready, context)]
+    earlier = _last_sources(recipe.name, around.store)
     for at in recipe.sources:
         try:
-            source = _open(at, recipe.kind, around, found)
+            source = open_entry(
+                at,
+                recipe.kind,
+                mirror=around.mirror,
+                store=around.store,
+                earlier=earlier.get(at.entry.name),
+                problems=found.problems,
+                bad_rows=found.bad_rows,
+            )
         except TuluDataError as error:
             found.problems += _told(error, at.where, f"source {at.entry.name}: ")
             continue
         found.sources.append(source)
         if whole and source.rows is not None:
-            found.problems += _wrong_share(source, source.rows)
+            found.problems += wrong_share(source, source.rows)
     return found
 
 
@@ -203,9 +187,13 @@ def _unready(ready: ReadyStep, context: Context) -> Iterator[Problem]:
 
 
 def _unread_columns(kind: Kind, steps: Sequence[ReadyStep]) -> Iterator[Problem]:
-    """Columns that an operator reads and that neither rows of this kind nor an earlier step have."""
+    """Operators for other kinds of rows, and columns that one reads and that nothing before it has."""
     columns = set(working_schema(kind).names)
     for ready in steps:
+        if kind not in ready.step.kinds:
+            what = f"operator {ready.step.name!r} is for {' and '.join(ready.step.kinds)} rows, not for {kind}"
+            yield Problem(what, str(ready.at.where))
+            continue
         for op in ready.plan:
             missing = sorted(set(op.reads(kind)) - columns)
             if missing:
@@ -219,135 +207,12 @@ def _unread_columns(kind: Kind, steps: Sequence[ReadyStep]) -> Iterator[Problem]
                 columns |= set(op.writes().names)
 
 
-# -- sources -----------------------------------------------------------------------------------------------
-
-
-def _open(at: SourceAt, kind: Kind, around: Surroundings, found: Checked) -> OpenSource:
-    entry, where, problems = at.entry, str(at.where), found.problems
-    if entry.from_.startswith("hf:") and not _COMMIT.fullmatch(entry.revision or ""):
-        what = f"source {entry.name}: revision {entry.revision or 'main'!r} moves"
-        remedy = "A build resolves it to a commit and writes that to the lock; give the commit to pin it"
-        problems.append(Problem(what, where, remedy, "warning"))
-    if entry.from_.startswith("store:") and "@" not in entry.from_:
-        what = f"source {entry.name}: {entry.from_} moves: it is the latest version"
-        problems.append(Problem(what, where, "Name the version, as in @v2, to pin it", "warning"))
-    source = open_source(entry.spec(), base=at.base, mirror=around.mirror, store=resolver(around.store))
-    sample, bad, read = _sample(source)
-    adapter = _adapter(at, sample, kind)
-    if entry.strata:
-        check_stratum(sample, entry.strata.by)
-    aside = SetAside(bad)
-    if (
-        adapter.gathers
-    ):  # the rest of the last groups lies behind the sample, so how many there are is unknown
-        whole = gathered(
-            [sample], adapter.gathers, adapter.columns, on_bad=aside, batch_bytes=sample.table.nbytes + 1
-        )
-        sample, read = next(whole, head(sample, 0)), None
-    adapted = adapt(sample, adapter, kind, license=entry.license, on_bad=aside)
-    if aside.rows:
-        first = aside.rows[0]
-        what = f"source {entry.name}: {first.where}: {first.reason}"
-        remedy = "A build stops there, unless --bad-rows skip sets such rows aside"
-        found.bad_rows.append(Problem(what, where, remedy, "warning"))
-    if adapted.rows["license"].null_count:
-        what = f"source {entry.name} has no licence"
-        problems.append(Problem(what, where, "Add `license: …` with its SPDX identifier", "warning"))
-    rows = None if adapter.gathers else read if read is not None else _rows(source)
-    return OpenSource(at, source, adapter, rows)
-
-
-def check_stratum(batch: Batch, column: str) -> None:
-    """Refuses a column to take rows by that is not there, or holds more than one value per row."""
-    if column not in batch.table.column_names:
-        near = nearest(column, batch.table.column_names)
-        raise SourceError(
-            f"`stratify` names no column of the rows: {column!r}", where=batch.file, nearest=near
-        )
-    kind = batch.table.schema.field(column).type
-    if pa.types.is_nested(kind):
-        what = f"`stratify` names the column {column!r}, which holds {kind}"
-        raise SourceError(what, where=batch.file, expected="a column with one value per row")
-
-
-def _sample(source: Source) -> tuple[Batch, list[BadRow], int | None]:
-    """The first rows, what is wrong with those among them that cannot be read, and how many rows there are.
-
-    The last is known where the whole source is no larger than a sample.
-    """
-    aside = SetAside()
-    batches = source.batches(on_bad=aside, batch_bytes=_SAMPLE_BYTES)
-    try:
-        batch = next((b for b in batches if b.table.num_rows), None)
-        rows = None if batch is None else _few(batch, batches, source)
-    finally:
-        close = getattr(batches, "close", None)  # a generator holds its file open until then
-        if close:
-            close()
-    if batch is None:
-        if aside.rows:
-            raise SourceError(
-                f"no row can be read; the first fault: {aside.rows[0].reason}", where=aside.rows[0].where
-            )
-        raise SourceError("there are no rows", where=source.origin)
-    return head(batch, SAMPLE_ROWS), aside.rows, rows
-
-
-def _few(first: Batch, rest: Iterator[Batch], source: Source) -> int | None:
-    """How many rows there are, where they are few; nothing is fetched from the Hub to know that."""
-    rows: int = first.table.num_rows
-    size = first.table.nbytes
-    while isinstance(source, FileSource) and rows <= SAMPLE_ROWS and size <= _SAMPLE_BYTES:
-        batch = next(rest, None)
-        if batch is None:
-            return rows
-        rows, size = rows + batch.table.num_rows, size + batch.table.nbytes
-    return None
-
-
-def head(batch: Batch, rows: int) -> Batch:
-    """The first rows of a batch."""
-    lines = None if batch.lines is None else batch.lines.slice(0, rows)
-    return replace(batch, table=batch.table.slice(0, rows), rows=batch.rows.slice(0, rows), lines=lines)
-
-
-def _adapter(at: SourceAt, sample: Batch, kind: Kind) -> Adapter:
-    if at.entry.adapter is None:
-        return detect(sample.table, kind=kind, where=sample.file)
-    adapter = get(at.entry.adapter)
-    if kind not in adapter.kinds:
-        kinds = ", ".join(adapter.kinds)
-        raise SourceError(
-            f"adapter {adapter.name!r} makes no {kind} rows",
-            expected=f"an adapter for {kind}; it makes {kinds}",
-        )
-    return adapter
-
-
-def too_few(source: OpenSource, rows: int) -> Problem:
-    """The problem of a count above what exists; of a synthetic sample it is none."""
-    entry, where = source.at.entry, str(source.at.where)
-    what = f"source {entry.name}: count {entry.count:,} is above the {rows:,} rows that exist"
-    if source.source.synthetic:
-        return Problem(f"{what}, of a synthetic sample", where, "All are taken", "warning")
-    return Problem(what, where, f"Ask for at most {rows}, or leave `count` out to take them all")
-
-
-def _wrong_share(source: OpenSource, rows: int) -> Iterator[Problem]:
-    """What is wrong with the share that a recipe asks for of so many rows."""
-    at, entry = source.at, source.at.entry
-    if rows < (entry.count or 0):
-        yield too_few(source, rows)
-    elif rows and not target(rows, count=entry.count, fraction=entry.fraction):
-        what = f"source {entry.name}: fraction {entry.fraction} of the {rows:,} rows that exist takes none"
-        yield Problem(what, str(at.where), "Ask for more, or leave the source out", "warning")
-
-
-def _rows(source: Source) -> int | None:
-    """How many rows there are, where files tell it without being read."""
-    if not isinstance(source, FileSource) or any(f.path.suffix != ".parquet" for f in source.files):
-        return None
-    return sum(int(pq.read_metadata(file.path).num_rows) for file in source.files)
+def _last_sources(mixture: str, store: Path) -> dict[str, dict[str, Any]]:
+    """What the manifest of the last version tells of each source."""
+    for version in versions(store, mixture)[-1:]:
+        with suppress(StoreError, KeyError, TypeError):  # a damaged version is told when it is used
+            return {source["name"]: source for source in version.manifest()["sources"]}
+    return {}
 
 
 def _told(error: TuluDataError, where: Where, about: str = "") -> Iterator[Problem]:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tulu_data.errors import PolicyError, RecipeError
-from tulu_data.mixtures.check import OpenSource, too_few
 from tulu_data.mixtures.kept import Kept
+from tulu_data.mixtures.opening import OpenSource, too_few
 from tulu_data.mixtures.quota import Quota, ShortageError, Supply, quotas
 from tulu_data.mixtures.reading import Loaded
 from tulu_data.mixtures.recipe import Recipe, SourceEntry

@@ -11,8 +11,11 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from tulu_data.engine.spill import disk_errors
+from tulu_data.errors import StoreError
 from tulu_data.mixtures.differing import AFTER, BEFORE, CHANGES, Comparison, Side, pinned
 from tulu_data.mixtures.find import data_files, find_version, manifest_of, places, query, read_row
+from tulu_data.mixtures.writer import GroupWriter
 from tulu_data.workspace import Workspace
 
 KINDS_OF_CHANGE = ("added", "removed", "changed", "moved", "reweighted")
@@ -77,7 +80,24 @@ def diff(
         "sources": _sources(one, two, totals, groups),
         "examples": _examples(groups, changes, comparison, examples),
     }
+    comparison.connection.close()
     return Difference(changes, summary)
+
+
+def write_changes(found: Difference, path: Path) -> None:
+    """Writes every id that differs as a Parquet file.
+
+    Raises:
+        StoreError: the file exists, or cannot be written.
+    """
+    if path.exists():
+        raise StoreError("the file exists", where=str(path), expected="the name of a new file")
+    try:
+        with disk_errors(path), GroupWriter(path, found.changes.schema) as writer:
+            writer.write(found.changes)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 _Totals = dict[str, tuple[int, int | None]]
@@ -105,6 +125,10 @@ def _notes(one: Side, two: Side) -> Iterator[str]:
         yield f"the kinds differ ({a['kind']}, {b['kind']}): what is content in one is not in the other"
     if a["seed"] != b["seed"]:
         yield f"the seeds differ ({a['seed']}, {b['seed']}): each selection took other rows"
+    for name, source in two.sources.items():
+        old = [n for n, s in one.sources.items() if n not in two.sources and pinned(s) == pinned(source)]
+        if name not in one.sources and old:
+            yield f"source {name} reads what source {old[0]} read: the same rows under other ids"
     for side in (one, two):
         if side.manifest.get("preview"):
             yield f"{side.label} is a preview: it read only the first rows of each source"

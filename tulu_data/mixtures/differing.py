@@ -303,12 +303,16 @@ def _unexplained(other: Mapping[str, Any], here: Mapping[str, Any] | None) -> st
     """What is responsible for rows of a source that were neither dropped nor lie beyond a cut."""
     if here is None or pinned(other) != pinned(here):
         return "upstream"
-    rows = other["rows"]
-    for word, there in (("selection", rows["read"] - rows["bad"]), ("quota", rows.get("survived", 0))):
-        told = other.get(word) or {}
-        if told.get("cut") is None and told.get("rows", there) < there:  # by strata: there is no single cut
-            return word
-    return "unread"
+    return next(without_cut(other), "unread")
+
+
+def without_cut(source: Mapping[str, Any]) -> Iterator[str]:
+    """The selections that left rows of a source out by more than their keys: by strata, or all of them."""
+    rows = source["rows"]
+    for word, there in (("selection", rows["read"] - rows.get("bad", 0)), ("quota", rows.get("survived", 0))):
+        told = source.get(word) or {}
+        if told.get("cut") is None and told.get("rows", there) < there:
+            yield word
 
 
 def _unselected(rows: pa.Table, other: Side) -> list[str]:

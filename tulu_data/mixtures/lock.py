@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tulu_data.errors import Problem, RecipeError, StoreError
-from tulu_data.mixtures.check import OpenSource
+from tulu_data.mixtures.opening import OpenSource
 from tulu_data.mixtures.recipe import Recipe, SourceAt
 from tulu_data.sources import SourceLock
 

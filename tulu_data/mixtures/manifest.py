@@ -24,8 +24,9 @@ import pyarrow.parquet as pq
 
 from tulu_data import __version__
 from tulu_data.engine import Count
-from tulu_data.mixtures.check import Checked, OpenSource, ReadyStep, Surroundings
+from tulu_data.mixtures.check import Checked, ReadyStep, Surroundings
 from tulu_data.mixtures.kept import Kept
+from tulu_data.mixtures.opening import OpenSource
 from tulu_data.mixtures.quota import Quota
 from tulu_data.mixtures.reading import Loaded
 from tulu_data.mixtures.recipe import Recipe
@@ -156,6 +157,7 @@ def _sources(built: Built) -> list[dict[str, Any]]:
                 "from": source.at.entry.from_,
                 "license": source.at.entry.license,
                 "adapter": source.adapter.name,
+                "columns": list(source.columns),
                 "left_out": loaded.left_out,
                 "lock": built.locks[loaded.name],
                 "rows": {key: counts[key] for key in ("read", "bad", "selected", "survived", "kept")}

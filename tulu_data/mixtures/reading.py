@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tulu_data.engine import Spill, ordered_map, rebatch
-from tulu_data.mixtures.check import KEY, OpenSource, check_stratum, head
-from tulu_data.mixtures.select import Chosen, Hashes, as_numpy
+from tulu_data.mixtures.opening import OpenSource, check_stratum, head
+from tulu_data.mixtures.select import KEY, Chosen, Hashes, as_numpy
 from tulu_data.progress import Progress
 from tulu_data.record import Kind, content_hashes, working_schema
 from tulu_data.sources import BadRow, Batch, SetAside, stop

@@ -17,6 +17,9 @@ from tulu_data.record import row_ids, sort_keys
 Hashes = npt.NDArray[np.uint8]
 """Content hashes, one row of 16 bytes each."""
 
+KEY = "_key"
+"""The sort key of a row, a column while a mixture is built; columns that begin with `_` are never stored."""
+
 _ROWS_AT_ONCE = 1 << 16
 """Ids are text; so many exist at a time."""
 
@@ -88,8 +91,8 @@ def taking_order(
     """The places of rows in the order in which they are taken: by key, so that taking more only adds rows.
 
     With `strata`, one number per row for the value of a column, each value keeps its share in every beginning
-    of the order, by the method of Webster. If they shall be `equal`, each has as many rows as any other, or all
-    of its own.
+    of the order, by the method of Webster. If they shall be `equal`, each has as many rows as any other, or
+    all of its own.
     """
     order = np.argsort(keys, kind="stable")
     if strata is None:

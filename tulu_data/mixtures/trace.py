@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from tulu_data.errors import StoreError, UsageError, unknown
-from tulu_data.mixtures.differing import cuts_of
+from tulu_data.mixtures.differing import cuts_of, without_cut
 from tulu_data.mixtures.find import (
     TEST,
     TRAIN,
@@ -51,8 +51,8 @@ class Trace:
     """What is known of a row."""
 
     outcome: str
-    """`kept`; `dropped` by a step; `unselected`, as its sort key lies beyond a cut; or `absent`: then the
-    source did not hold it."""
+    """`kept`; `dropped` by a step; `unselected` by its sort key, if the source held it; or `absent`: it would
+    have been selected, so the source did not hold it."""
     stages: list[dict[str, Any]]
     """What happened to it, in order, each as `{stage, outcome, …}`."""
     row: dict[str, Any] | None
@@ -202,8 +202,14 @@ def _read(row: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _selections(found: str, source: Mapping[str, Any], at: _Tracing) -> Iterator[dict[str, Any]]:
-    """Of each selection that the source went through: the row's sort key, and the largest that it took."""
+def _selections(
+    found: str, source: Mapping[str, Any], at: _Tracing, *, known: bool = True
+) -> Iterator[dict[str, Any]]:
+    """Of each selection that the source went through: the row's sort key, and the largest that it took.
+
+    Of a row that is not `known` to have been taken a selection by strata tells nothing.
+    """
+    uncut = () if known else tuple(without_cut(source))
     (key,) = sort_keys(pa.array([found]), at.manifest["seed"]).to_pylist()
     cuts = dict(cuts_of(source))
     for word in ("selection", "quota"):
@@ -211,9 +217,10 @@ def _selections(found: str, source: Mapping[str, Any], at: _Tracing) -> Iterator
         if word == "quota" and not told:
             continue
         cut = cuts.get(word)
+        taken = "taken" if cut is None or key <= cut else "not taken"
         yield {
             "stage": word,
-            "outcome": "taken" if cut is None or key <= cut else "not taken",
+            "outcome": "not known" if word in uncut else taken,
             "key": f"{key:016x}",
             "cut": None if cut is None else f"{cut:016x}",
             "rows": (told or {}).get("rows", source["rows"]["selected"]),
@@ -293,6 +300,6 @@ def _of_nothing(row: str, at: _Tracing) -> Trace:
         )
         raise UsageError(f"no row of {label(at.version)} has the id {row!r}, kept or dropped", remedy=remedy)
     found, source = row.partition("+")[0], at.source(full[1])
-    stages = list(_selections(found, source, at))
-    beyond = any(stage["outcome"] == "not taken" for stage in stages)
+    stages = list(_selections(found, source, at, known=False))
+    beyond = any(stage["outcome"] != "taken" for stage in stages)
     return _trace(UNSELECTED if beyond else ABSENT, found, {"source": full[1]}, stages, None, at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from tulu_data.errors import PolicyError
 from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, verdicts
 from tulu_data.preference import _kernels
 from tulu_data.preference.sides import SIDES, OfSources, both_sides
@@ -56,8 +57,9 @@ class _Relevance(OfSources):
     other_at_least: float = Field(
         default=0.15, gt=0, le=1, description="How much of another prompt the answers must hold."
     )
-    action: Literal["drop", "review"] = Field(
-        default="drop", description="Reject such rows, or only tell of them in the columns."
+    action: Literal["drop", "drop_source", "stop", "review"] = Field(
+        default="drop",
+        description="Reject what is found; also sources out of step; stop at such a source; or only tell.",
     )
 
 
@@ -78,7 +80,12 @@ class Relevance(_Relevance):
     Columns: `relevance_own`, what the own prompt explains; of a pair that is found also `relevance_other`,
     what the other one does, and `relevance_other_id`, whose prompt that is. The manifest tells for each
     source how many were found and how many rows away the other prompts lie. Where they are more than 2 %, the
-    build warns that the source is out of step: what is left of it is suspect too.
+    source is out of step, and what is left of it is suspect too:
+
+        drop         rejects the pairs found, and warns of such a source
+        drop_source  rejects all rows of such a source too, as out_of_step
+        stop         ends the build at such a source
+        review       rejects nothing, and warns
 
     Measured on AlpacaEval, 12 random pairs of 16 models on 805 prompts: where the answers slipped by one row
     or by three, 64 % and 67 % of the pairs were found, 95 % of them with the right prompt; where they did
@@ -105,27 +112,53 @@ class Relevance(_Relevance):
 
     def told(self, context: Context) -> dict[str, Any]:
         """For each source: rows that were compared, rows found, and how far away their prompts lie."""
-        found = context.artifact(ComparePrompts.name)
-        told = []
-        for source in pc.unique(found["source"]).to_pylist():
-            rows = found.filter(pc.equal(found["source"], source))
-            offsets = Counter(rows["offset"].drop_null().to_pylist()).most_common(3)
-            flagged = len(rows) - rows["other_id"].null_count
-            entry = {"source": source, "compared": len(rows), "found": flagged, "share": flagged / len(rows)}
-            told.append({**entry, "offsets": [{"offset": o, "rows": n} for o, n in offsets]})
-            if flagged > max(OUT_OF_STEP * len(rows), FEW):
-                context.say(_warning(source, flagged, len(rows), *offsets[0]))
-        return {"sources": told}
+        found = [_Compared.of(rows) for rows in _by_source(context.artifact(ComparePrompts.name))]
+        for source in found:
+            if source.out_of_step:
+                context.say(f"warning: {source}")
+        return {"sources": [source.told() for source in found]}
 
 
-def _warning(source: str, found: int, rows: int, offset: int, at: int) -> str:
-    """One line on a source whose rows are out of step."""
-    where = f"{abs(offset):,} row{'s' if abs(offset) > 1 else ''} {'further' if offset > 0 else 'back'}"
-    return (
-        f"warning: source {source}: {found:,} of {rows:,} rows ({found / rows:.0%}) hold the answers of "
-        f"another prompt, {at:,} of them of the one {where}. What is left of it is suspect too: look at "
-        "these, and leave the source out if its rows slipped"
-    )
+class _Compared(NamedTuple):
+    """What was found of one source."""
+
+    source: str
+    compared: int
+    found: int
+    offsets: tuple[tuple[int, int], ...]
+    """The commonest distances to the other prompts, in rows, and how often they occur."""
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> _Compared:
+        """The rows of `RELEVANCE` of one source."""
+        offsets = Counter(rows["offset"].drop_null().to_pylist())
+        return cls(rows["source"][0].as_py(), len(rows), offsets.total(), tuple(offsets.most_common(3)))
+
+    @property
+    def out_of_step(self) -> bool:
+        """Whether there are so many that the rows must have slipped."""
+        return self.found > max(OUT_OF_STEP * self.compared, FEW)
+
+    def told(self) -> dict[str, Any]:
+        """For the manifest."""
+        offsets = [{"offset": offset, "rows": rows} for offset, rows in self.offsets]
+        share = self.found / self.compared
+        return {**self._asdict(), "share": share, "out_of_step": self.out_of_step, "offsets": offsets}
+
+    def __str__(self) -> str:
+        offset, rows = self.offsets[0]
+        away = f"{abs(offset):,} row{'s' if abs(offset) > 1 else ''} {'further' if offset > 0 else 'back'}"
+        return (
+            f"source {self.source} is out of step: {self.found:,} of {self.compared:,} rows "
+            f"({self.found / self.compared:.0%}) hold the answers of another prompt, "
+            f"{rows:,} of them of the one {away}, and what is left of it is suspect too"
+        )
+
+
+def _by_source(rows: pa.Table) -> Iterator[pa.Table]:
+    """The rows of each source, in the order of their first ones."""
+    for source in pc.unique(rows["source"]):
+        yield rows.filter(pc.equal(rows["source"], source))
 
 
 class ComparePrompts(_Relevance, Fold):
@@ -170,8 +203,7 @@ class ComparePrompts(_Relevance, Fold):
 
     def finish(self, partials: pa.Table) -> pa.Table:
         """Source by source: whose prompt explains the answers."""
-        sources = pc.unique(partials["source"])
-        parts = [self._source(partials.filter(pc.equal(partials["source"], source))) for source in sources]
+        parts = [self._source(rows) for rows in _by_source(partials)]
         return pa.concat_tables([RELEVANCE.empty_table(), *parts])
 
     def _source(self, rows: pa.Table) -> pa.Table:
@@ -227,10 +259,11 @@ def _ignored() -> npt.NDArray[np.uint64]:
 
 
 class _Found(NamedTuple):
-    """What the fold found, and where each row's entry is."""
+    """What the fold found, where each row's entry is, and which sources are rejected."""
 
     places: dict[str, int]
     rows: pa.Table
+    sources: tuple[str, ...]
 
 
 class RejectMisplaced(_Relevance, Op):
@@ -244,8 +277,8 @@ class RejectMisplaced(_Relevance, Op):
         return cls()
 
     def reads(self, kind: Kind) -> tuple[str, ...]:  # noqa: ARG002
-        """The id."""
-        return ("id",)
+        """The id, and the source where it may be rejected."""
+        return ("id", "source") if self.action == "drop_source" else ("id",)
 
     def writes(self) -> pa.Schema:
         """The verdict and the evidence."""
@@ -255,17 +288,31 @@ class RejectMisplaced(_Relevance, Op):
         return pa.schema([VERDICT_FIELD, *evidence])
 
     def setup(self, context: Context) -> _Found:
-        """What the fold found."""
+        """What the fold found.
+
+        Raises:
+            PolicyError: a source is out of step, and the recipe says to stop there.
+        """
         rows = context.artifact(ComparePrompts.name).combine_chunks()
-        return _Found({row: place for place, row in enumerate(rows["id"].to_pylist())}, rows)
+        slipped = [source for source in map(_Compared.of, _by_source(rows)) if source.out_of_step]
+        if slipped and self.action == "stop":
+            remedy = "Leave it out, or set `action: drop_source`; `action: review` shows which rows they are"
+            raise PolicyError("; ".join(map(str, slipped)), where=f"operator {self.name}", remedy=remedy)
+        rejected = tuple(source.source for source in slipped) if self.action == "drop_source" else ()
+        return _Found({row: place for place, row in enumerate(rows["id"].to_pylist())}, rows, rejected)
 
     def apply(self, batch: pa.Table, state: _Found) -> pa.Table:
         """The batch with what was found, and a verdict where that is to reject."""
         places = pa.array(map(state.places.get, batch["id"].to_pylist()), pa.int64(), size=batch.num_rows)
-        for field in self.writes().names[1:]:
-            if field in batch.column_names:
-                batch = batch.drop_columns(field)
-            batch = batch.append_column(field, state.rows[field.removeprefix("relevance_")].take(places))
+        for name in self.writes().names[1:]:
+            if name in batch.column_names:
+                batch = batch.drop_columns(name)
+            batch = batch.append_column(name, state.rows[name.removeprefix("relevance_")].take(places))
+        if self.action == "review":
+            return verdicts(batch, pa.repeat(pa.scalar(False), batch.num_rows), "")
         found = pc.is_valid(batch["relevance_other_id"])
-        reason = f"{self.name}:answers_another_prompt"
-        return verdicts(batch, pc.and_(found, self.action == "drop"), reason)
+        batch = verdicts(batch, found, f"{self.name}:answers_another_prompt")
+        if state.sources:
+            slipped = pc.is_in(batch["source"], pa.array(state.sources, pa.string()))
+            batch = verdicts(batch, slipped, f"{self.name}:out_of_step")
+        return batch

@@ -10,6 +10,7 @@ import click
 
 import tulu_data
 from tulu_data.verbs.options import (
+    FILE,
     FOLDER,
     Verb,
     bundle,
@@ -43,7 +44,7 @@ def mixtures(workspace: Path | None, as_json: bool, **settings: Any) -> None:
     print_json(listed) if as_json else print_catalog(listed)
 
 
-@click.command(epilog=example("tulu-data show sft_mini", "tulu-data show sft_mini@v2 --examples 5"))
+@click.command(epilog=example("tulu-data show sft_mini", "tulu-data show sft_mini@v1 --examples 5"))
 @click.argument("name")
 @_examples("Rows to print.")
 @store_options
@@ -61,23 +62,34 @@ def show(name: str, workspace: Path | None, as_json: bool, **settings: Any) -> N
     print_json(told) if as_json else print_details(told)
 
 
-@click.command(epilog=example("tulu-data diff sft_mini@v1 sft_mini"))
+@click.command(
+    epilog=example(
+        "tulu-data diff sft_mini@v1 sft_mini",
+        "tulu-data diff sft_mini@v1 sft_mini --examples 5 --rows differing.parquet",
+    )
+)
 @click.argument("before")
 @click.argument("after")
+@click.option("--rows", type=FILE, help="New Parquet file for the id of every row that differs, and why.")
 @_examples("Rows to print of each kind of change.")
 @store_options
 @json_option
 @debug_option
-def diff(before: str, after: str, workspace: Path | None, as_json: bool, **settings: Any) -> None:
+def diff(
+    before: str, after: str, rows: Path | None, workspace: Path | None, as_json: bool, **settings: Any
+) -> None:
     """Compare two versions row by row.
 
     Rows added, removed, changed, moved between data and test, and reweighted: by source, and by what is
     responsible (a step, a selection, the source itself), with --examples rows of each kind.
     """
+    from tulu_data.mixtures.diff import write_changes
     from tulu_data.verbs.versions_tables import print_diff
 
-    summary = tulu_data.diff(before, after, workspace=workspace_of(workspace), **settings).summary
-    print_json(summary) if as_json else print_diff(summary)
+    found = tulu_data.diff(before, after, workspace=workspace_of(workspace), **settings)
+    if rows is not None:
+        write_changes(found, rows)
+    print_json(found.summary) if as_json else print_diff(found.summary)
 
 
 @click.command(epilog=example("tulu-data trace sft_mini chat-012", "tulu-data trace sft_mini@v1 chat/0fbf"))

@@ -250,8 +250,10 @@ def _stage(stage: Row) -> tuple[str, str, str]:
         case "written":
             return ("lies in", stage["outcome"], f"{stage['file']}, row {stage['row']:,}")
         case word:
-            cut = "it took all" if stage["cut"] is None else f"it took {stage['rows']:,} up to {stage['cut']}"
-            return (word, stage["outcome"], f"sort key {stage['key']}; {cut}")
+            upto = "" if stage["cut"] is None else f" up to {stage['cut']}"
+            words = "".join(f"; {key} {value}" for key, value in stage["words"].items())
+            told = f"sort key {stage['key']}; it took {stage['rows']:,} rows{upto}{words}"
+            return (word, stage["outcome"], told)
 
 
 def _origin(stage: Row) -> Iterator[str]:

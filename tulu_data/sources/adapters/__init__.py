@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from tulu_data.errors import SourceError, Where, nearest, unknown
+from tulu_data.errors import SourceError, UsageError, Where, nearest, unknown
 from tulu_data.record import Kind, adapted_schema
 from tulu_data.sources.adapters._base import Adapter, Rows
 from tulu_data.sources.adapters._lineage import lineage
@@ -57,6 +57,8 @@ from tulu_data.sources.batch import Batch, OnBad, stop
 SAMPLE = 1_000
 """How many rows are looked at to know a shape: values settle few shapes, and those at the first row."""
 
+IN_RECIPE = "Name the data as a source of a recipe, and build it"
+
 __all__ = ["Adapted", "Adapter", "adapt", "adapt_row", "detect", "get", "names"]
 
 _ADAPTERS: dict[str, Adapter] = {
@@ -96,15 +98,22 @@ def names() -> list[str]:
     return sorted(_ADAPTERS)
 
 
-def get(name: str, *, where: Where | str | None = None) -> Adapter:
+def get(name: str, *, where: Where | str | None = None, in_recipe: bool = True) -> Adapter:
     """The adapter of that name.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or only a recipe can use it and this is none (`in_recipe`).
     """
     if name not in _ADAPTERS:
         raise unknown("adapter", name, names(), where=where)
-    return _ADAPTERS[name]
+    adapter = _ADAPTERS[name]
+    if adapter.only_recipes and not in_recipe:
+        raise UsageError(
+            f"only a recipe can use the adapter {name!r}: {adapter.only_recipes}",
+            where=where,
+            remedy=IN_RECIPE,
+        )
+    return adapter
 
 
 def detect(sample: pa.Table, *, kind: Kind | None = None, where: str = "") -> Adapter:
@@ -138,7 +147,7 @@ def detect(sample: pa.Table, *, kind: Kind | None = None, where: str = "") -> Ad
         raise SourceError(
             f"the rows have the shape of {shape}, which only a recipe can use: {why}",
             where=where or None,
-            remedy="Name the data as a source of a recipe, and build it",
+            remedy=IN_RECIPE,
         )
     raise _unknown_shape(sample, kind, where or None)
 

@@ -16,8 +16,8 @@ from tulu_data.sources.adapters._transcript import is_transcript
 
 QUESTIONS = ("prompt", "question", "instruction", "input")
 
-# Of distilabel's Orca pairs, only `system`, `input`, `chosen` and `rejected` were read in code; `status`,
-# `chosen_score` and `in_gsm8k_train` are told by others, and stay in `native` under whatever name they have.
+# Of distilabel's Orca pairs, only `system`, `input`, `chosen` and `rejected` were read in code. Others tell
+# of `chosen_score`, the rating of that side, and of `status` and `in_gsm8k_train`, which stay in `native`.
 
 
 class PreferenceText(Adapter):

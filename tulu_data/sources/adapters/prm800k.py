@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from tulu_data.record import Kind
 from tulu_data.sources.adapters._arrow import (
     dig,
-    first_text,
     is_text,
     items,
     keys,
+    one_chunk,
     owners,
     pieces,
     texts,
@@ -34,24 +34,14 @@ IGNORED = {
 }
 ENDS = {"bad_problem": "ignored_bad_problem", "give_up": "ignored_give_up"}
 """Rows that tell nothing of a solution, and how `native` counts them."""
-OTHERS = "ignored_unfinished"
+INCOMPLETE = "ignored_incomplete"
+"""Rows whose labelling ended otherwise, or that lack their steps."""
 
-_LABEL = pa.struct(
-    [
-        ("finish_reason", pa.string()),
-        (
-            "steps",
-            pa.list_(
-                pa.struct(
-                    [
-                        ("completions", pa.list_(pa.struct([("rating", pa.int64())]))),
-                        ("chosen_completion", pa.int64()),
-                    ]
-                )
-            ),
-        ),
-    ]
-)
+ASPECTS = ("correct", "no_error", "good_steps")
+
+_SEEN = pa.list_(pa.struct([("rating", pa.int64())]))
+_STEPS = pa.list_(pa.struct([("completions", _SEEN), ("chosen_completion", pa.int64())]))
+_LABEL = pa.struct([("finish_reason", pa.string()), ("steps", _STEPS)])
 _Numbers = np.ndarray[Any, Any]
 
 
@@ -89,64 +79,50 @@ class PRM800K(Completed):
     def convert(self, rows: Rows, kind: Kind) -> Mapping[str, pa.Array]:  # noqa: ARG002 - it has one kind
         """The problem as prompt; the reference solution, then the generations in reading order."""
         offsets, questions = pieces(rows.column("question")[1])
-        labels = _labels(rows)
-        problems, _ = first_text(_regrouped(offsets, texts(dig(questions, "problem"))))
-        truth_of, truths = _truths(offsets, texts(dig(questions, "ground_truth_solution")))
-        ends = texts(dig(labels, "finish_reason"))
-        steps = _as_lists(dig(questions, "pre_generated_steps"), pa.string())
-        told = _used(rows, offsets, ends, steps)
-        solutions = pc.binary_join(steps, "\n").filter(pa.array(told))
-        failed = pc.equal(ends, ERROR).filter(pa.array(told))
-        share = _good_steps(labels).filter(pa.array(told))
-        owner = np.concatenate([truth_of, owners(offsets)[told]])
-        order = pa.array(np.argsort(owner, kind="stable"))
-
-        def both(of_truths: float | None, of_solutions: pa.Array) -> pa.Array:
-            first = pa.repeat(pa.scalar(of_truths, pa.float64()), len(truths))
-            return pa.concat_arrays([first, of_solutions.cast(pa.float64())]).take(order)
-
-        rated = ratings(
-            {
-                "correct": unnoted(both(1.0, pc.if_else(failed, 0.0, None))),
-                "no_error": unnoted(both(None, pc.if_else(failed, 0.0, 1.0))),
-                "good_steps": unnoted(both(None, share)),
-            }
+        problems = texts(dig(questions, "problem")).take(pa.array(offsets[:-1]))  # no group is empty
+        solutions = pa.concat_tables(
+            [_references(offsets, questions), _generations(rows, offsets, questions)]
         )
-        answers = pa.concat_arrays([truths, solutions]).take(order)
+        owner = solutions["group"].to_numpy()
+        solutions = solutions.take(pa.array(np.argsort(owner, kind="stable"))).combine_chunks()
         ours = np.concatenate([[0], np.cumsum(np.bincount(owner, minlength=len(rows)))])
-        whole = answered(turn("user", problems), ours, answers)
-        nobody = pa.nulls(len(answers), pa.string())
+        rated = ratings({aspect: unnoted(one_chunk(solutions[aspect])) for aspect in ASPECTS})
+        whole = answered(turn("user", problems), ours, one_chunk(solutions["text"]))
+        nobody = pa.nulls(len(solutions), pa.string())
         return {"prompt": problems, "completions": completions(ours, whole, nobody, rated)}
 
 
-def _labels(rows: Rows) -> pa.Array:
-    """The labels one behind the other, also where they came as JSON text."""
-    _, flat = pieces(rows.column("label")[1])
-    if not is_text(flat.type):
-        return flat
-    return pa.array([text and json.loads(text) for text in flat.to_pylist()], _LABEL)
+_SOLUTIONS = pa.schema(
+    [("group", pa.int64()), ("text", pa.string()), *((aspect, pa.float64()) for aspect in ASPECTS)]
+)
 
 
-def _as_lists(values: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Lists, also where there are none at all, so that their type is unknown."""
-    known = not pa.types.is_null(values.type) and not pa.types.is_null(items(values.type))
-    return values if known else values.cast(pa.list_(kind))
-
-
-def _regrouped(offsets: _Numbers, flat: pa.Array) -> pa.Array:
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), flat)
-
-
-def _truths(offsets: _Numbers, solutions: pa.Array) -> tuple[_Numbers, pa.Array]:
-    """The groups that have a reference solution, and the first of each."""
+def _references(offsets: _Numbers, questions: pa.Array) -> pa.Table:
+    """The first reference solution of every group that has one."""
+    solutions = texts(dig(questions, "ground_truth_solution"))
     known = solutions.is_valid().to_numpy(zero_copy_only=False)
     groups, first = np.unique(owners(offsets)[known], return_index=True)
-    return groups, solutions.filter(pa.array(known)).take(pa.array(first))
+    unrated = [pa.nulls(len(groups), pa.float64())] * 2
+    found = solutions.filter(pa.array(known)).take(pa.array(first))
+    return pa.table([pa.array(groups), found, pa.array(np.ones(len(groups))), *unrated], schema=_SOLUTIONS)
 
 
-def _used(rows: Rows, offsets: _Numbers, ends: pa.Array, steps: pa.Array) -> _Numbers:
-    """Which labelled generations tell something of a whole solution; the others are counted."""
-    owner = owners(offsets)
+def _generations(rows: Rows, offsets: _Numbers, questions: pa.Array) -> pa.Table:
+    """The labelled generations that tell something of a whole solution."""
+    _, labels = pieces(rows.column("label")[1])
+    if is_text(labels.type):
+        labels = pa.array([text and json.loads(text) for text in labels.to_pylist()], _LABEL)
+    ends = texts(dig(labels, "finish_reason"))
+    solutions = pc.binary_join(_as_lists(dig(questions, "pre_generated_steps"), pa.string()), "\n")
+    failed = pc.equal(ends, ERROR)
+    correct, no_error = pc.if_else(failed, 0.0, None), pc.if_else(failed, 0.0, 1.0)
+    columns = [pa.array(owners(offsets)), solutions, correct, no_error, _good_steps(labels)]
+    whole = pc.and_(pc.is_in(ends, pa.array([ERROR, SOLUTION])), solutions.is_valid())
+    return pa.table(columns, schema=_SOLUTIONS).filter(_told(rows, owners(offsets), ends, whole))
+
+
+def _told(rows: Rows, owner: _Numbers, ends: pa.Array, whole: pa.Array) -> pa.Array:
+    """Which generations are used; the others are counted, each once."""
     told = np.ones(len(owner), bool)
 
     def ignore(which: pa.Array, note: str) -> None:
@@ -160,9 +136,14 @@ def _used(rows: Rows, offsets: _Numbers, ends: pa.Array, steps: pa.Array) -> _Nu
             ignore(pieces(rows.column(column)[1])[1], note)
     for end, note in ENDS.items():
         ignore(pc.equal(ends, end), note)
-    unfinished = pc.invert(pc.is_in(ends, pa.array([ERROR, SOLUTION])))
-    ignore(pc.or_(unfinished, steps.is_null()), OTHERS)
-    return told
+    ignore(pc.invert(whole), INCOMPLETE)
+    return pa.array(told)
+
+
+def _as_lists(values: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Lists, also where there are none at all, so that their type is unknown."""
+    known = not pa.types.is_null(values.type) and not pa.types.is_null(items(values.type))
+    return values if known else values.cast(pa.list_(kind))
 
 
 def _good_steps(labels: pa.Array) -> pa.Array:

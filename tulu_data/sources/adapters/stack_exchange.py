@@ -12,7 +12,7 @@ from tulu_data.sources.adapters._arrow import join, turn
 from tulu_data.sources.adapters._base import Adapter, Rows, is_text_column
 
 COLUMNS = ("question", "response_j", "response_k")
-"""The names as the code that reads them has them; `qid`, `date` and `metadata` beside them were not verified."""
+"""As the code that reads them names them; `qid`, `date` and `metadata` beside them were not verified."""
 
 
 class StackExchange(Adapter):

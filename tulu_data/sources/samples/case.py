@@ -40,9 +40,11 @@ def schema(**columns: pa.DataType) -> pa.Schema:
 class Made:
     """The native rows of a case, and what must become of them.
 
-    `expected` is what adapters and pairing make of it: `kept` (an SFT or RLVR row), `paired`, `tie` (the
-    answers are as good as each other, so there is no pair) or `dropped` (no usable row); `why` names what is
-    special about it, such as `provider_name`, which only a recipe's own filters act upon.
+    `expected` is what adapters, pairing and the checks of `valid_conversation` or `valid_pair` make of it:
+    `kept` (an SFT or RLVR row), `paired`, `tie` (no answer is the better, so there is no pair) or `dropped`
+    (nothing to learn from, such as an empty answer). `why` names what is special about it. Some of that only a
+    recipe's own steps act upon: `provider_name`, `copy`, `misaligned`, `other_dataset`, `toxic`, and the `tie`
+    of a pair whose status alone tells of it.
     """
 
     rows: Sequence[Row]

@@ -111,14 +111,16 @@ def gsm8k(case: Case) -> Made:
     """Questions with worked answers, whose last line is `#### 72`."""
     one, other = case.talk.number(), case.talk.number()
     worked = f"{case.answer('best', 'math')}\n{one}+{other}=<<{one}+{other}={one + other}>>{one + other}"
-    return Made([{"question": case.ask("math"), "answer": f"{worked}\n#### {one + other}"}])
+    row = {"question": case.ask("math"), "answer": f"{worked}\n#### {one + other}"}
+    return Made([row], chosen=[case.token("best")])
 
 
 def competition(case: Case, *, subject: str) -> Made:
     r"""Problems with a level, a type and a solution that ends in `\boxed{…}`."""
     solution = f"{case.answer('best', 'math')} Thus $x = \\boxed{{{case.talk.number()}}}$."
     level = f"Level {1 + case.number % 5}"
-    return Made([{"problem": case.ask("math"), "level": level, "type": subject, "solution": solution}])
+    row = {"problem": case.ask("math"), "level": level, "type": subject, "solution": solution}
+    return Made([row], chosen=[case.token("best")])
 
 
 SUBJECTS = {
