@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 MIXTURES = ROOT / "mixtures"
 HERE = Workspace(ROOT)
 ROWS = 80
-"""Of each source of the sample: so many, that every oddity occurs in each of the four files of HH-RLHF, too."""
+"""Of each source of the sample: so many that each of the four files of HH-RLHF has every oddity."""
 
 SUMS = {
     "sft_8b": 939_344,
@@ -69,6 +69,13 @@ PUBLISHED = {
 TULU25 = [f"tulu2.5/{name}" for name in PUBLISHED]
 PREFERENCES = [*TULU25, "tulu2/dpo", "dpo_8b", "dpo_70b", "dpo_405b", "rm_8b"]
 RECIPES = [*PREFERENCES, "sft_8b", "sft_70b", "tulu2/sft", "rlvr"]
+
+
+def each(names: Iterable[str]) -> list[Any]:
+    """Of the recipes; those of Tülu 3 read a whole suite of evaluations, which takes seconds."""
+    long = ("sft_", "dpo_", "rm_")
+    return [pytest.param(n, marks=[pytest.mark.slow] if n.startswith(long) else []) for n in names]
+
 
 FLAN = re.compile(r"^flan_.*")
 """FLAN is one dataset of the paper's, read from seven of its folders."""
@@ -226,13 +233,13 @@ def tokens(messages: list[dict[str, str]], kind: str) -> list[str]:
     return [token for token in found if token.startswith(kind)]
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", each(RECIPES))
 def test_check_finds_no_error(name: str, sample: Sample) -> None:
     found = tulu_data.check(name, workspace=HERE, store=sample.store, mirror=sample.mirror)
     assert [str(problem) for problem in found if problem.level == "error"] == []
 
 
-@pytest.mark.parametrize("name", PREFERENCES)
+@pytest.mark.parametrize("name", each(PREFERENCES))
 def test_the_right_answer_is_chosen(name: str, sample: Sample) -> None:
     built = sample.build(name)
     rows = rows_of(built)
@@ -266,7 +273,7 @@ def test_all_pairs_that_there_are_are_found_and_no_others(name: str, sample: Sam
     assert {token for row in rows for token in tokens(row["chosen"], "prompt")} == expected
 
 
-@pytest.mark.parametrize("name", ["dpo_8b", "dpo_70b", "dpo_405b", "rm_8b"])
+@pytest.mark.parametrize("name", each(["dpo_8b", "dpo_70b", "dpo_405b", "rm_8b"]))
 def test_every_pair_of_tulu3_is_asked_whether_its_answers_belong_to_its_prompt(
     name: str, sample: Sample
 ) -> None:
@@ -285,6 +292,7 @@ FITS: dict[str, Callable[[dict[str, Any]], bool]] = {
 """What is taken of the sources of which not all rows are."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "source"), [("tulu2/sft" if "tulu2" in s else "sft_8b", s) for s in FITS])
 def test_of_some_sources_only_a_part_is_taken(name: str, source: str, sample: Sample) -> None:
     built = sample.build(name)
@@ -301,7 +309,7 @@ def test_of_some_sources_only_a_part_is_taken(name: str, source: str, sample: Sa
     assert sum(not FITS[source](native) for native in lost) == len(lost) - len(other) > 0
 
 
-@pytest.mark.parametrize("name", ["sft_8b", "sft_70b", "tulu2/sft"])
+@pytest.mark.parametrize("name", each(["sft_8b", "sft_70b", "tulu2/sft"]))
 def test_every_source_gives_conversations_that_name_no_provider(name: str, sample: Sample) -> None:
     rows = rows_of(sample.build(name))
     assert {row["source"] for row in rows} == {source.entry.name for source in recipe_of(name).sources}
@@ -312,6 +320,7 @@ def test_every_source_gives_conversations_that_name_no_provider(name: str, sampl
     assert all(row["messages"][-1]["role"] == "assistant" for row in rows)
 
 
+@pytest.mark.slow
 def test_the_answers_of_a_conversation_are_those_of_its_prompt(sample: Sample) -> None:
     for source in recipe_of("sft_8b").sources:
         truth = {t["prompt"]: set(t["chosen"]) for t in sample.truth(source.entry)}
@@ -321,6 +330,7 @@ def test_the_answers_of_a_conversation_are_those_of_its_prompt(sample: Sample) -
             assert set(tokens(row["messages"], "answer")) <= truth[prompt], source.entry.name
 
 
+@pytest.mark.slow
 def test_the_hard_coded_rows_stand_there_ten_times_each(sample: Sample) -> None:
     rows = [row for row in rows_of(sample.build("sft_8b")) if row["source"] == "hardcoded"]
     said = Counter(json.dumps(row["messages"]) for row in rows)

@@ -31,6 +31,8 @@ class Turns:
 
     def where(self, mask: Mask) -> Turns:
         """Only the messages where `mask` is true; as many rows as before."""
+        if mask.all():
+            return self
         keep = pa.array(mask)
         return Turns(self.rows[mask], self.roles.filter(keep), self.texts.filter(keep), self.count)
 

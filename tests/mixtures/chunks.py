@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,7 @@ def chunks(data: bytes) -> Iterator[bytes]:
     """The pieces of `data`, in order."""
     array: npt.NDArray[np.uint8] = np.frombuffer(data, np.uint8)
     cuts = _cuts(array, GEAR, MASK)
-    yield from (data[start:end] for start, end in zip(cuts, cuts[1:], strict=False))
+    yield from (data[start:end] for start, end in pairwise(cuts))
 
 
 def new_bytes(files: Iterable[Path], seen: Iterable[Path]) -> tuple[int, int]:

@@ -213,3 +213,11 @@ def test_a_licence_that_the_rows_name_is_enough(place: Place) -> None:
     rows = [{**row, "license": "mit"} for row in sft_rows(5)]
     place.recipe(sources=[{"name": "a", "from": place.jsonl("a", rows)}])
     assert place.problems() == []
+
+
+def test_an_operator_for_rows_of_another_kind_is_an_error(place: Place) -> None:
+    source = {"name": "a", "from": place.jsonl("a", sft_rows(5)), "license": "mit"}
+    place.recipe(sources=[source], steps=[{"op": "pair"}])
+    told = place.problems()
+    assert len(told) == 1
+    assert "operator 'pair' is for preference rows, not for sft" in told[0]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tulu_data.mixtures.amounts import Size
 from tulu_data.mixtures.quota import Quota, ShortageError, Supply, apportion, quotas, target_of
-from tulu_data.mixtures.recipe import Size, SourceEntry
+from tulu_data.mixtures.recipe import SourceEntry
 from tulu_data.mixtures.select import taking_order
 
 

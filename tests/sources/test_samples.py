@@ -19,7 +19,7 @@ from tulu_data.errors import RecipeError, StoreError
 from tulu_data.mixtures.recipe import load_recipe
 from tulu_data.sources import SourceSpec, open_source
 from tulu_data.sources.samples import SampleMirror, Wanted, catalogue, write_mirror
-from tulu_data.sources.samples.case import TOKEN, Part
+from tulu_data.sources.samples.case import TOKEN
 from tulu_data.workspace import Workspace, shipped
 
 Row = dict[str, Any]
@@ -27,6 +27,7 @@ ROWS = 100
 SHIPPED = Workspace(shipped())
 RECIPES = [name for name in SHIPPED.names("mixtures") if not name.startswith("parts/")]
 PARTS = [(name, part) for name, parts in catalogue().items() for part in parts]
+TRAINING = [(name, part) for name, part in PARTS if not part.items]
 
 
 def wanted(name: str, **keys: Any) -> Wanted:
@@ -35,9 +36,10 @@ def wanted(name: str, **keys: Any) -> Wanted:
 
 @pytest.fixture(scope="module")
 def mirror(tmp_path_factory: pytest.TempPathFactory) -> SampleMirror:
-    """Every file of every dataset that is known."""
+    """Every dataset that is known: many rows in each of its files, a few in those of evaluations."""
     out = tmp_path_factory.mktemp("samples") / "mirror"
-    return write_mirror([wanted(name, files=part.path) for name, part in PARTS], out, rows=ROWS)
+    evals = [wanted(name, files=parts[0].path) for name, parts in catalogue().items() if parts[0].items]
+    return write_mirror([*evals, *(wanted(name, files=part.path) for name, part in TRAINING)], out, rows=ROWS)
 
 
 def read(mirror: SampleMirror, name: str, path: str) -> list[Row]:
@@ -58,18 +60,24 @@ def shown(rows: object) -> str:
 # -- every recipe has its samples ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_source_and_evaluation_of_a_shipped_recipe_is_known(name: str, tmp_path: Path) -> None:
-    recipe = load_recipe(name, SHIPPED)
-    specs = [source.entry.spec() for source in recipe.sources]
-    for step in recipe.steps:
-        if step.settings["op"] == "decontaminate":
-            specs += [e.spec() for e in load_suite(step.settings["suite"], SHIPPED, base=step.base).evals]
-    made = tulu_data.sample_mirror(name, 2, tmp_path / "m", workspace=SHIPPED)
+def test_every_source_and_evaluation_of_the_shipped_recipes_is_known(tmp_path: Path) -> None:
+    made = tulu_data.sample_mirror(
+        RECIPES, 4, tmp_path / "m", workspace=SHIPPED
+    )  # raises for one that is not
+    recipes = [load_recipe(name, SHIPPED) for name in RECIPES]
+    specs = {source.entry.spec() for recipe in recipes for source in recipe.sources}
+    assert len(specs) > 50
     for spec in (s for s in specs if s.from_.startswith(("hf:", "mirror:"))):
         source = open_source(spec, base=tmp_path, mirror=made.folder)
         assert source.synthetic
-        assert sum(batch.table.num_rows for batch in source.batches()) >= 2, spec
+        assert sum(batch.table.num_rows for batch in source.batches()) == 4, spec
+    suites = {
+        step.settings["suite"] for recipe in recipes for step in recipe.steps if "suite" in step.settings
+    }
+    for entry in (
+        e for suite in suites for e in load_suite(suite, SHIPPED).evals if e.from_.startswith("hf:")
+    ):
+        assert (made.folder / entry.from_.removeprefix("hf:") / "README.md").is_file()
 
 
 def test_a_source_gets_the_rows_it_asks_for_and_other_splits_a_few(tmp_path: Path) -> None:
@@ -99,28 +107,43 @@ def test_sources_that_are_no_dataset_are_passed_over(tmp_path: Path) -> None:
 # -- the files -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "part"), PARTS, ids=[f"{name}/{part.path}" for name, part in PARTS])
-def test_a_file_is_read_with_the_columns_of_its_schema(mirror: SampleMirror, name: str, part: Part) -> None:
-    rows = read(mirror, name, part.path)
-    assert len(rows) == min(ROWS, part.most or ROWS)
-    if part.schema.names:
-        assert list(rows[0]) == part.schema.names
-    if part.path.endswith(".parquet"):
-        assert pq.read_schema(mirror.folder / name / part.path).equals(part.schema)
+@pytest.mark.parametrize("name", catalogue())
+def test_files_are_read_with_the_columns_of_their_schemas(mirror: SampleMirror, name: str) -> None:
+    for part in catalogue()[name]:
+        rows = read(mirror, name, part.path)
+        assert part.items or len(rows) == min(ROWS, part.most or ROWS)
+        assert rows
+        assert not part.schema.names or list(rows[0]) == part.schema.names
+        if part.path.endswith(".parquet"):
+            assert pq.read_schema(mirror.folder / name / part.path).equals(part.schema)
 
 
-def test_the_card_tells_configs_and_splits(mirror: SampleMirror) -> None:
-    for name, part in PARTS:
-        spec = SourceSpec(from_=f"hf:{name}", config=part.config, split=part.split)
-        if name in {"allenai/coconot", "allenai/wildjailbreak", "Anthropic/hh-rlhf", "tatsu-lab/alpaca_farm"}:
-            open_source(spec, base=mirror.folder, mirror=mirror.folder)
-        card = (mirror.folder / name / "README.md").read_text()
-        configs = {c["config_name"]: c["data_files"] for c in yaml.safe_load(card.split("---")[1])["configs"]}
+@pytest.mark.parametrize("name", catalogue())
+def test_the_card_tells_configs_and_splits(mirror: SampleMirror, name: str) -> None:
+    card = (mirror.folder / name / "README.md").read_text()
+    configs = {c["config_name"]: c["data_files"] for c in yaml.safe_load(card.split("---")[1])["configs"]}
+    for part in catalogue()[name]:
         paths = [
-            path for files in configs[part.config] if files["split"] == part.split for path in files["path"]
+            path for told in configs[part.config] if told["split"] == part.split for path in told["path"]
         ]
         assert part.path in paths
-        assert "Nothing in it comes from that dataset" in card
+    assert "Nothing in it comes from that dataset" in card
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "split", "files"),
+    [
+        ("Anthropic/hh-rlhf", None, "test", 4),
+        ("allenai/wildjailbreak", "train", "train", 1),
+        ("tatsu-lab/alpaca_farm", "alpaca_gpt4_preference", "preference", 1),
+        ("bigcode/bigcodebench", None, "v0.1.2", 1),
+    ],
+)
+def test_a_config_and_split_is_found_as_on_the_hub(
+    mirror: SampleMirror, name: str, config: str | None, split: str, files: int
+) -> None:
+    spec = SourceSpec(from_=f"hf:{name}", config=config, split=split)
+    assert len(open_source(spec, base=mirror.folder, mirror=mirror.folder).lock().files) == files
 
 
 def test_the_folder_says_that_its_rows_are_made_up(mirror: SampleMirror) -> None:
@@ -135,9 +158,9 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_sample_is_the_same_bytes_each_time_and_another_seed_gives_others(tmp_path: Path) -> None:
-    every = [wanted(name, files=part.path) for name, part in PARTS if not part.items]
+    every = [wanted(name, files=parts[0].path) for name, parts in catalogue().items() if not parts[0].items]
     for out, seed in (("a", 42), ("b", 42), ("c", 7)):
-        write_mirror(every, tmp_path / out, rows=30, seed=seed)
+        write_mirror(every, tmp_path / out, rows=10, seed=seed)
     one, again, other = (bytes_of(tmp_path / out) for out in "abc")
     assert one == again
     same = {path for path, data in one.items() if other[path] == data}
@@ -156,12 +179,11 @@ def test_a_dataset_does_not_depend_on_what_else_is_sampled(tmp_path: Path) -> No
 
 
 def test_the_rows_of_a_case_hold_its_prompt_and_its_answers(mirror: SampleMirror) -> None:
-    files = {(name, part.path): read(mirror, name, part.path) for name, part in PARTS if not part.items}
+    files = {(name, part.path): read(mirror, name, part.path) for name, part in TRAINING}
     told = truths(mirror.folder)
     for truth in told:
         text = shown([files[truth["dataset"], truth["file"]][row] for row in truth["rows"]])
-        if truth["why"] != "red_team" and "PersonaHub" not in truth["dataset"]:
-            assert truth["prompt"] in text or truth["dataset"].endswith("hardcoded-prompts"), truth
+        assert truth["prompt"] in text or truth["why"] in {"red_team", "no_messages"}, truth
         assert all(token in text for token in (*truth["chosen"], *truth["rejected"])), truth
         assert bool(truth["chosen"] and truth["rejected"]) == (truth["expected"] == "paired")
     for (name, path), rows in files.items():

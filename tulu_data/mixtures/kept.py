@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tulu_data.engine import Spill, feed, sorted_rows
+from tulu_data.mixtures.amounts import Holdout
 from tulu_data.mixtures.dropped import stored
-from tulu_data.mixtures.recipe import Holdout, Layout
+from tulu_data.mixtures.recipe import Layout
 from tulu_data.mixtures.select import KEY
 from tulu_data.mixtures.tokens import TokenCounter
 from tulu_data.mixtures.writer import GroupWriter, LogicalHash, ShardWriter, shard_sizes, text_bytes

@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from tulu_data.mixtures.recipe import Size, SourceEntry
+from tulu_data.mixtures.amounts import Size
+from tulu_data.mixtures.recipe import SourceEntry
 from tulu_data.mixtures.select import target
 
 Numbers = npt.NDArray[np.int64]

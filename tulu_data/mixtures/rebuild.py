@@ -20,12 +20,13 @@ from pydantic import ValidationError
 
 from tulu_data.engine import BATCH_BYTES
 from tulu_data.errors import RecipeError, StoreError, UsageError, Where
+from tulu_data.mixtures.amounts import Holdout, Size
 from tulu_data.mixtures.check import Surroundings, checked_recipe
 from tulu_data.mixtures.find import find_version, label, manifest_of
 from tulu_data.mixtures.lock import LOCK, Locks, moved, pinned, read_lock
 from tulu_data.mixtures.manifest import manifest as manifest_now
 from tulu_data.mixtures.pipeline import Run, make
-from tulu_data.mixtures.recipe import Holdout, Recipe, Size, SourceAt, SourceEntry, StepAt
+from tulu_data.mixtures.recipe import Recipe, SourceAt, SourceEntry, StepAt
 from tulu_data.mixtures.store import MANIFEST, Version, building
 from tulu_data.op import Registry
 from tulu_data.progress import Progress

@@ -3,7 +3,7 @@
     mixture: sft_mini              # its name in the store
     kind: sft                      # sft | preference | rlvr | prompts
     seed: 42
-    decontaminate: tulu3           # a suite, or {suite, roles, on_unseen}; first unless `steps` places it
+    decontaminate: tulu3           # a suite, or {suite, roles, on_unseen}; runs first, or behind `pair`
     layout: shuffled               # or by_source
     size: 50000                    # rows in all, or {rows: N}, {tokens: N}, {rows: max}, {tokens: max}
     holdout: {fraction: 0.01}      # a split `test`, by the hash of the prompt
@@ -29,6 +29,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from tulu_data.document import Document, read_document
 from tulu_data.errors import Problem, RecipeError, TuluDataError, Where
+from tulu_data.mixtures.amounts import Holdout, Size, Stratify
 from tulu_data.mixtures.store import NAME_PART, VERSION_NAME
 from tulu_data.op import document_problem
 from tulu_data.record import Kind
@@ -40,6 +41,9 @@ M = TypeVar("M", bound=BaseModel)
 
 DECONTAMINATE = "decontaminate"
 """The step that a recipe's `decontaminate:` stands for."""
+
+PAIR = "pair"
+"""The step that makes pairs of completions."""
 
 RESERVED = ("_dropped", "_lineage", "_matches", "versions")
 """Endings of view names (see `views`), which no mixture may take."""
@@ -61,41 +65,6 @@ def _mixture_name(name: str) -> str:
     if name.endswith(RESERVED):
         raise ValueError(f"names that end in {', '.join(RESERVED)} are taken by views")
     return name
-
-
-class Stratify(BaseModel):
-    """Rows are taken by the values of a column, so that none is lost or overdone by chance."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    by: str
-    """A native column of the source with one text, number or truth value per row."""
-    shares: Literal["proportional", "equal"] = "proportional"
-    """Whether each value keeps its share, or all have the same number of rows as far as there are so many."""
-
-
-class Size(BaseModel):
-    """How much there is in all: so many rows or tokens, or as much as the weights and the rows allow."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    rows: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
-    tokens: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
-
-    @model_validator(mode="after")
-    def _one_unit(self) -> Size:
-        if (self.rows is None) == (self.tokens is None):
-            raise ValueError("a size is given in `rows` or in `tokens`")
-        return self
-
-
-class Holdout(BaseModel):
-    """Rows that become the split `test`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    fraction: Annotated[float, Field(gt=0, lt=1)]
-    """About this part of the prompts: those with the smallest hashes."""
 
 
 class SourceEntry(SourceSpec):
@@ -351,17 +320,11 @@ def _whole(path: Path, merged: _Merged) -> Recipe | None:
         sources=tuple(merged.sources),
         steps=tuple(steps),
         file=path,
-        size=_size(values.get("size")),
+        size=None if (size := values.get("size")) is None else Size.of(size),
         max_per_source=values.get("max_per_source"),
         holdout=None if (held := values.get("holdout")) is None else Holdout(**held),
         tokenizer=_tokenizer(merged),
     )
-
-
-def _size(given: int | dict[str, Any] | None) -> Size | None:
-    if given is None:
-        return None
-    return Size(rows=given) if isinstance(given, int) else Size(**given)
 
 
 def _tokenizer(merged: _Merged) -> Path | None:
@@ -383,7 +346,10 @@ def _twice(sources: Iterable[SourceAt]) -> Iterable[Problem]:
 
 
 def _place_decontamination(merged: _Merged) -> Sequence[StepAt]:
-    """`decontaminate:` as a step: first, or where `steps` names it, whose own settings then win."""
+    """`decontaminate:` as a step: first, or behind `pair`, or where `steps` names it.
+
+    Before `pair`, a row with several completions has no answers that could be compared.
+    """
     if "decontaminate" not in merged.scalars:
         return merged.steps
     value, where, base = merged.scalars["decontaminate"]
@@ -391,7 +357,10 @@ def _place_decontamination(merged: _Merged) -> Sequence[StepAt]:
     whole = StepAt({"op": DECONTAMINATE, **settings}, where, base)
     placed = [i for i, step in enumerate(merged.steps) if step.settings.get("op") == DECONTAMINATE]
     if not placed:
-        return [whole, *merged.steps]
+        first = max(
+            (i + 1 for i, step in enumerate(merged.steps) if step.settings.get("op") == PAIR), default=0
+        )
+        return [*merged.steps[:first], whole, *merged.steps[first:]]
     step = merged.steps[placed[0]]
     if len(placed) == 1 and set(step.settings) == {"op"}:
         return [*merged.steps[: placed[0]], whole, *merged.steps[placed[0] + 1 :]]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
 
 from tulu_data.errors import StoreError, UsageError, unknown
 from tulu_data.mixtures.differing import cuts_of, without_cut
@@ -30,7 +29,7 @@ from tulu_data.mixtures.find import (
     read_row,
 )
 from tulu_data.mixtures.store import Version
-from tulu_data.record import LINEAGE, OUTPUT, VERDICT, beside, sort_keys
+from tulu_data.record import LINEAGE, OUTPUT, VERDICT, beside, sort_key
 from tulu_data.workspace import Workspace
 
 FULL_ID = re.compile(r"([^/]+)/([0-9a-f]{32})/(\d+)(\+\d+)?")
@@ -210,7 +209,7 @@ def _selections(
     Of a row that is not `known` to have been taken a selection by strata tells nothing.
     """
     uncut = () if known else tuple(without_cut(source))
-    (key,) = sort_keys(pa.array([found]), at.manifest["seed"]).to_pylist()
+    key = sort_key(found, at.manifest["seed"])
     cuts = dict(cuts_of(source))
     for word in ("selection", "quota"):
         told = source.get(word)

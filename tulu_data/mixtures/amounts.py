@@ -1,0 +1,49 @@
+"""How a recipe says how much: of a source by the values of a column, of all, and of what is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Stratify(BaseModel):
+    """Rows are taken by the values of a column, so that none is lost or overdone by chance."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    by: str
+    """A native column of the source with one text, number or truth value per row."""
+    shares: Literal["proportional", "equal"] = "proportional"
+    """Whether each value keeps its share, or all have the same number of rows as far as there are so many."""
+
+
+class Size(BaseModel):
+    """How much there is in all: so many rows or tokens, or as much as the weights and the rows allow."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    rows: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
+    """How many rows, those of a holdout among them."""
+    tokens: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
+
+    @classmethod
+    def of(cls, given: int | Mapping[str, Any]) -> Size:
+        """What a recipe writes: a number is one of rows."""
+        return cls(rows=given) if isinstance(given, int) else cls(**given)
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Size:
+        if (self.rows is None) == (self.tokens is None):
+            raise ValueError("a size is given in `rows` or in `tokens`")
+        return self
+
+
+class Holdout(BaseModel):
+    """Rows that become the split `test`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    fraction: Annotated[float, Field(gt=0, lt=1)]
+    """About this part of the prompts: those with the smallest hashes."""
