@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from tests.mixtures.places import Place, preference_rows, sft_rows, turns
 from tulu_data import cli
 from tulu_data.verbs.versions import VERBS
+from tulu_data.workspace import shipped
 
 Printed = pytest.CaptureFixture[str]
 NAMES = ("mixtures", "show", "diff", "trace", "verify", "gc")
@@ -138,6 +140,31 @@ def test_trace_prints_a_line_per_stage(place: Place, capsys: Printed) -> None:
         assert part in text
     assert told(capsys, "trace", "mini", row["id"])["outcome"] == "kept"
     assert "the source did not have it" in said(capsys, "trace", "mini", f"chat/{'0' * 32}/0")
+
+
+def test_trace_prints_every_answer_that_a_pair_was_chosen_from(place: Place, capsys: Printed) -> None:
+    assert cli.run(["build-mixture", "preference_mini"]) == 0
+    (path,) = (place.store / "mixtures" / "preference_mini").glob("v1-*/dropped/01-pair.parquet")
+    few = next(r["id"] for r in pq.read_table(path).to_pylist() if r["verdict"] == "pair:too_few")
+    capsys.readouterr()
+    text = said(capsys, "trace", "preference_mini", few)
+    assert "\n1 pair           dropped      pair:too_few\n" in text
+    assert "\n  one answer, by " in text
+    assert "instruction_following" in text
+
+
+def test_diff_names_the_step_that_wrote_other_values(place: Place, capsys: Printed) -> None:
+    recipe = shipped() / "mixtures" / "preference_mini.yaml"
+    shutil.copytree(recipe.parent / "sample", place.root / "mixtures" / "sample")
+    for rejected in ("random_worse", "worst"):
+        text = recipe.read_text().replace("rejected: random_worse", f"rejected: {rejected}")
+        (place.root / "mixtures" / "preference_mini.yaml").write_text(text)
+        assert cli.run(["build-mixture", "preference_mini"]) == 0
+    capsys.readouterr()
+    text = said(capsys, "diff", "preference_mini@v1", "preference_mini")
+    assert "step pair: rejected: random_worse -> worst" in text
+    assert "other values: rejected, rejected_rating, rejected_model, which pair writes" in text
+    assert "\n  - rejected: assistant: " in text
 
 
 def test_verify_prints_a_line_per_fault_and_fails(place: Place, capsys: Printed) -> None:

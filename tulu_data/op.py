@@ -24,14 +24,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tulu_data.document import Document
 from tulu_data.errors import Problem, RecipeError, TuluDataError, UsageError, Where, nearest, unknown
 from tulu_data.record import KINDS, VERDICT, Kind
+from tulu_data.turns import Mask, bools
 from tulu_data.workspace import Workspace
 
 VERDICT_FIELD = pa.field(VERDICT, pa.string())
@@ -111,6 +113,28 @@ class Step(BaseModel):
         """What the step does, as a hash: name, version, settings, and the content of every file they name."""
         text = f"{self.name}@{self.version}:{self.model_dump_json()}:{self.content()}"
         return sha256(text.encode()).hexdigest()[:16]
+
+
+class OfSources(Step):
+    """A step that looks at the rows of some sources, or of all; `check` asks whether there are such sources."""
+
+    sources: tuple[str, ...] = Field(
+        default=(), description="The sources whose rows are looked at; all of them, unless given."
+    )
+
+    def named(self) -> tuple[str, ...]:
+        """Every source that the settings name."""
+        return self.sources
+
+    def looked_at(self, batch: pa.Table) -> Mask:
+        """Per row: is it of one of the sources?"""
+        if not self.sources:
+            return np.ones(batch.num_rows, np.bool_)
+        return bools(pc.is_in(batch["source"], pa.array(self.sources, pa.string())))
+
+    def source_column(self) -> tuple[str, ...]:
+        """The column that `looked_at` reads, if any."""
+        return ("source",) if self.sources else ()
 
 
 class Op(Step):

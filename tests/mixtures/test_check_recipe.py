@@ -49,6 +49,16 @@ def test_a_sound_recipe_has_no_problems(mini: Place) -> None:
     assert not mini.store.exists()
 
 
+def test_a_step_for_a_source_that_there_is_not_is_told(place: Place) -> None:
+    source = {"name": "chat", "from": place.jsonl("rows", sft_rows(5)), "license": "mit"}
+    step = {"op": "keyword_filter", "words": ["x"], "sources": ["chatt"]}
+    place.recipe(sources=[source], steps=[step, {"op": "also_in", "source": "other"}])
+    assert [problem.partition(": no ")[2] for problem in place.problems()] == [
+        "source of this recipe is named 'chatt'; expected one of: chat. Did you mean 'chat'?",
+        "source of this recipe is named 'other'; expected one of: chat",
+    ]
+
+
 def test_every_problem_of_sources_and_steps_is_told_at_once(place: Place) -> None:
     rows = place.jsonl("rows", sft_rows(5))
     pairs = place.jsonl("pairs", preference_rows(5, rated=False))

@@ -153,6 +153,18 @@ def test_what_steps_rejected_goes_only_when_asked_for(hub: WritableHub, built: B
     assert dropped not in hub.of(REPO).head()
 
 
+def test_a_file_that_the_version_does_not_have_stays_here(hub: WritableHub, built: BuildResult) -> None:
+    (built.path / "data" / "stray.parquet").write_bytes(b"stray")
+    assert "data/stray.parquet" not in actions(pushed(built))
+
+
+def test_paths_of_this_machine_are_pointed_out(hub: WritableHub, place: Place) -> None:
+    path = place.root / "mixtures" / place.jsonl("a", sft_rows(5))
+    place.recipe(sources=[{"name": "a", "from": str(path), "license": "mit"}])
+    [note] = pushed(place.build(), dry_run=True).notes
+    assert note.endswith(f"such as {path}")
+
+
 def test_files_of_others_stay(hub: WritableHub, built: BuildResult) -> None:
     pushed(built)
     held = hub.of(REPO)

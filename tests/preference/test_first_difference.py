@@ -16,7 +16,8 @@ from tests.rows import conversation, rows_of, table_of
 from tulu_data.op import Context, applied
 from tulu_data.preference.first_difference import FirstDifference
 from tulu_data.preference.valid_pair import ValidPair
-from tulu_data.sources.adapters import adapt_row
+from tulu_data.sources.adapters import adapt, get
+from tulu_data.sources.batch import Batch
 
 U, V, A, B = "user: Hi", "user: Why?", "assistant: Hello", "assistant: Go away"
 
@@ -95,7 +96,7 @@ def plain(row: dict[str, Any]) -> tuple[str, Any, Any] | str:
     return (users[-1], one[: first + 1], other[: first + 1]) if users else "no_prompt"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(alike() | rows_of("preference", nulls=False))
 def test_whole_batches_are_cut_as_single_rows_are(table: pa.Table) -> None:
     table = table.drop_columns("verdict")
@@ -114,7 +115,10 @@ def test_whole_batches_are_cut_as_single_rows_are(table: pa.Table) -> None:
 def test_hh_rlhf_gives_a_valid_pair_of_nearly_every_row(shared_data: Path) -> None:
     """Of harmless-base's 2,312 test rows, 4 have an empty answer and 4 a role twice before they differ."""
     file = shared_data / "train/hh_rlhf/harmless-base_test.jsonl.gz"
-    rows = [adapt_row("hh", json.loads(line)) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    native = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    batch = Batch(pa.Table.from_pylist(native), pa.array(range(len(native)), pa.int64()), file.name)
+    adapted = adapt(batch, get("hh"), "preference").rows
+    rows = adapted.select(["prompt", "chosen", "rejected"]).to_pylist()
     table = applied(FirstDifference(), table_of("preference", rows), None)
     found = applied(ValidPair(), table, None)
     counts = {c["values"]: c["counts"] for c in found["verdict"].value_counts().to_pylist()}

@@ -242,7 +242,7 @@ ASPECTS = st.sampled_from([None, "helpfulness", "rank", ("helpfulness", "honesty
 @pytest.mark.parametrize("rejected", ["random_worse", "worst", "next", "random_other"])
 @pytest.mark.parametrize("ties", ["drop", "seeded"])
 def test_whole_batches_are_paired_as_single_rows_are(best: Any, rejected: Any, ties: Any) -> None:
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=10, deadline=None)
     @given(rows_of("preference"), ASPECTS, st.sampled_from([0, 0.5, 1]), st.sampled_from([1, 2]))
     def holds(table: pa.Table, by: Any, margin: float, at_least: int) -> None:
         op = Pair(by=by, best=best, rejected=rejected, ties=ties, margin=margin, at_least=at_least)

@@ -130,7 +130,7 @@ def squeezed(text: str) -> str:
     return "".join(text.split())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(alike() | rows_of("preference", nulls=False))
 def test_whole_batches_are_judged_as_single_rows_are(table: pa.Table) -> None:
     table = table.drop_columns("verdict")

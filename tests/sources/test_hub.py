@@ -103,6 +103,17 @@ def hub() -> Iterator[Hub]:
                 },
                 {"main": OLD},
             ),
+            "org/folders": Repository(
+                {
+                    OLD: {
+                        "data/rl/a.parquet": parquet([{"x": "rl0"}]),
+                        "data/rl/b.parquet": parquet([{"x": "rl1"}]),
+                        "data/reward/a.parquet": parquet([{"x": "reward"}]),
+                        "train/train.tsv": b"vanilla\tadversarial\nhi\t\n",
+                    }
+                },
+                {"main": OLD},
+            ),
             "org/gated": Repository({OLD: {data: b""}}, {"main": OLD}, refusal=(403, "GatedRepo")),
             "org/locked": Repository({OLD: {data: b""}}, {"main": OLD}, refusal=(401, "GatedRepo")),
             "org/script": Repository({OLD: {"script.py": b"import os"}}, {"main": OLD}),
@@ -129,6 +140,18 @@ def test_a_branch_is_locked_to_the_commit_that_it_names_when_it_is_read(client: 
     assert after["lock"] == {
         "origin": "hf:org/moving", "revision": NEW, "config": "default", "split": "train", "files": []
     }  # fmt: skip
+
+
+def test_a_glob_names_some_files_of_a_dataset(client: Client) -> None:
+    some, table, none = client.read(
+        {"from": "hf:org/folders", "files": "data/rl/*.parquet"},
+        {"from": "hf:org/folders", "files": "train/train.tsv"},
+        {"from": "hf:org/folders", "files": "data/nothing/*"},
+    )
+    assert [row["x"] for row in some["rows"]] == ["rl0", "rl1"]
+    assert some["lock"]["revision"] == OLD
+    assert [row["vanilla"] for row in table["rows"]] == ["hi"]
+    assert "hf:org/folders" in none["error"]
 
 
 def test_configs_and_splits(client: Client) -> None:

@@ -99,3 +99,55 @@ def test_a_folder_without_data_and_a_mirror_that_is_none(mirror: Path) -> None:
     assert "holds no data that `datasets` can find" in refused(mirror, "empty")
     with pytest.raises(SourceError, match=r"the mirror folder .*nowhere does not exist"):
         opened(mirror / "nowhere", "bare")
+
+
+# -- some files of a dataset, and data that is not on the Hub ------------------------------------------------
+
+
+def test_a_glob_names_some_files_of_a_dataset(mirror: Path) -> None:
+    source = opened(mirror, "carded", files="main/*.jsonl.gz")
+    assert values(source) == [1, 2, 3]
+    assert [file.path for file in source.lock().files] == [
+        "org/carded/main/a.jsonl.gz",
+        "org/carded/main/b.jsonl.gz",
+    ]
+    assert values(opened(mirror, "bare", files="algebra/*")) == ["algebra"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"files": "mian/*.jsonl.gz"}, "has no file 'mian/*.jsonl.gz' in the mirror"),
+        ({"files": "../bare/train.json"}, "leads out of the dataset"),
+        ({"files": "main/*", "config": "main"}, "`files` and `config` are both given"),
+    ],
+)
+def test_a_glob_that_is_wrong(mirror: Path, keys: dict[str, str], said: str) -> None:
+    assert said in refused(mirror, "carded", **keys)
+
+
+def test_files_are_for_datasets(mirror: Path) -> None:
+    spec = SourceSpec(from_="data/*.jsonl", files="x")
+    with pytest.raises(SourceError, match=r"`files:` is for hf:ORG/NAME and mirror:ORG/NAME"):
+        open_source(spec, base=mirror)
+
+
+def test_data_that_is_not_on_the_hub_is_read_from_the_mirror_alone(mirror: Path) -> None:
+    spec = SourceSpec(from_="mirror:org/bare", files="train.json")
+    assert values(open_source(spec, base=mirror, mirror=mirror)) == ["root"]
+    missing = SourceSpec(from_="mirror:org/nothing", get="example.org, nothing.jsonl")
+    with pytest.raises(SourceError) as caught:
+        open_source(missing, base=mirror, mirror=mirror)
+    assert str(caught.value) == (
+        f"mirror:org/nothing is not on the Hub, and the mirror folder {mirror} does not hold it. "
+        "Put it in the folder org/nothing of a mirror; see --mirror and TULU_DATA_MIRROR. "
+        "Where to get it: example.org, nothing.jsonl"
+    )
+    with pytest.raises(SourceError, match="no mirror folder is given"):
+        open_source(missing, base=mirror)
+
+
+def test_a_sample_is_known_by_its_file(mirror: Path) -> None:
+    assert not opened(mirror, "bare").synthetic
+    write(mirror / "org" / "bare" / "sample.json", '{"synthetic": true, "rows": 1}')
+    assert opened(mirror, "bare", files="train.json").synthetic

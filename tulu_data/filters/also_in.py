@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from tulu_data.op import Context, Fold, Op, Step, verdicts
+from tulu_data.op import Context, Fold, OfSources, Op, verdicts
 from tulu_data.record import Kind, conversation_columns, row_hashes
-from tulu_data.turns import SPACE, one_chunk, turns_of
+from tulu_data.turns import SPACE, bools, one_chunk, turns_of
 
 HASHES = pa.schema([("prompt", pa.binary(16))])
 
 
-class AlsoIn(Step):
+class AlsoIn(OfSources):
     """Keeps rows whose prompt the source `source` has, too; that one lends its prompts, and none of its rows.
 
     A prompt is the row's `prompt`; of kinds that have none, its first user message. White space around it is
@@ -33,9 +33,6 @@ class AlsoIn(Step):
     name: ClassVar[str] = "also_in"
 
     source: str = Field(min_length=1, description="The source whose prompts are asked for.")
-    sources: tuple[str, ...] = Field(
-        default=(), description="The sources whose rows are looked at; all others, unless given."
-    )
 
     @model_validator(mode="after")
     def _another(self) -> Self:
@@ -47,6 +44,10 @@ class AlsoIn(Step):
     def example(cls) -> Self:
         """The settings of the worked example."""
         return cls(source="argilla", sources=("h4",))
+
+    def named(self) -> tuple[str, ...]:
+        """The source that lends, too."""
+        return (self.source, *self.sources)
 
     def plan(self) -> Sequence[Op | Fold]:
         """Gather the prompts of one source, then look for those of the others."""
@@ -88,13 +89,12 @@ class GatherPrompts(Fold):
         return pa.table([pc.unique(partials["prompt"])], schema=HASHES).sort_by("prompt")
 
 
-class RejectOthers(Op):
+class RejectOthers(OfSources, Op):
     """Rejects what the fold did not find, and the rows it looked at."""
 
     name: ClassVar[str] = AlsoIn.name
 
     source: str
-    sources: tuple[str, ...] = ()
 
     @classmethod
     def example(cls) -> Self:
@@ -113,12 +113,10 @@ class RejectOthers(Op):
         """The batch with a verdict on every row that is not kept."""
         kind, known = state
         lends = pc.equal(batch["source"], self.source)
-        looked_at = pc.invert(lends)
-        if self.sources:
-            looked_at = pc.is_in(batch["source"], pa.array(self.sources, pa.string()))
-        there = pc.is_in(_hashes(_prompts(batch, kind)), known, skip_nulls=True)
         batch = verdicts(batch, lends, f"{self.name}:lends_prompts")
-        return verdicts(batch, pc.and_(looked_at, pc.invert(there)), f"{self.name}:not_there")
+        there = bools(pc.is_in(_hashes(_prompts(batch, kind)), known, skip_nulls=True))
+        gone = self.looked_at(batch) & ~bools(lends) & ~there
+        return verdicts(batch, pa.array(gone), f"{self.name}:not_there")
 
 
 def _column(kind: Kind) -> str:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator, model_validator
 
 from tulu_data.filters.words import LISTS, WordList
-from tulu_data.op import Context, Op, verdicts
+from tulu_data.op import Context, OfSources, Op, verdicts
 from tulu_data.record import ROLES, Kind, conversation_columns
 from tulu_data.turns import bools, turns_of
 
@@ -29,7 +29,7 @@ class _State:
     spellings: dict[str, str]
 
 
-class KeywordFilter(Op):
+class KeywordFilter(OfSources, Op):
     """Rejects a row if a message of the chosen roles contains one of the words. Case is ignored.
 
     A whole word touches no letter, digit or underscore of any script: `OpenAI's` counts, `MyOpenAI` does not.
@@ -54,9 +54,6 @@ class KeywordFilter(Op):
     )
     whole_words: bool | None = Field(
         default=None, description="Only whole words; else as the list says, else true."
-    )
-    sources: tuple[str, ...] = Field(
-        default=(), description="The sources whose rows are looked at; all of them, unless given."
     )
 
     @field_validator("list")
@@ -87,7 +84,7 @@ class KeywordFilter(Op):
 
     def reads(self, kind: Kind) -> tuple[str, ...]:
         """The conversations, and the source where only some are looked at."""
-        return (*conversation_columns(kind), *(("source",) if self.sources else ()))
+        return (*conversation_columns(kind), *self.source_column())
 
     def setup(self, context: Context) -> _State:
         """The words as one pattern, longest first, so that GPT-3.5 is not reported as GPT-3."""
@@ -103,7 +100,7 @@ class KeywordFilter(Op):
 
     def apply(self, batch: pa.Table, state: _State) -> pa.Table:
         """The batch with a verdict on every row that contains a word."""
-        looked_at = pc.is_in(batch["source"], pa.array(self.sources, pa.string())) if self.sources else True
+        looked_at = pa.array(self.looked_at(batch))
         for column in state.columns:
             reasons = self._reasons(batch[column], state)
             batch = verdicts(batch, pc.and_(pc.is_valid(reasons), looked_at), reasons)

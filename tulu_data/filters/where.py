@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, StrictBool, StrictFloat, StrictInt, StrictStr, field_validator, model_validator
 
-from tulu_data.op import Context, Op, verdicts
+from tulu_data.op import Context, OfSources, Op, verdicts
 from tulu_data.record import Kind
 from tulu_data.turns import one_chunk
 
@@ -20,7 +20,7 @@ Scalar = StrictBool | StrictInt | StrictFloat | StrictStr
 CONDITIONS = ("equals", "one_of", "none_of", "matches")
 
 
-class Where(Op):
+class Where(OfSources, Op):
     """Keeps the rows whose native column fits one condition, of the sources that are named; others pass.
 
     Native columns are those that the source was published with and that became no part of the conversation:
@@ -38,9 +38,6 @@ class Where(Op):
     name: ClassVar[str] = "where"
 
     column: str = Field(min_length=1, description="The native column that decides.")
-    sources: tuple[str, ...] = Field(
-        default=(), description="The sources whose rows are looked at; all of them, unless given."
-    )
     equals: Scalar | None = Field(default=None, description="Keeps rows that have this value.")
     one_of: tuple[Scalar, ...] = Field(default=(), description="Keeps rows that have one of these.")
     none_of: tuple[Scalar, ...] = Field(
@@ -75,8 +72,8 @@ class Where(Op):
         return cls(column="model", sources=("wildchat",), matches="^gpt-4")
 
     def reads(self, kind: Kind) -> tuple[str, ...]:  # noqa: ARG002
-        """The native columns and the source, of rows of any kind."""
-        return ("source", "native")
+        """The native columns, of rows of any kind, and the source where only some are looked at."""
+        return ("native", *self.source_column())
 
     def setup(self, context: Context) -> Callable[[Any], bool]:  # noqa: ARG002
         """The condition, as a function of one value that is not null."""
@@ -89,11 +86,7 @@ class Where(Op):
 
     def apply(self, batch: pa.Table, state: Callable[[Any], bool]) -> pa.Table:
         """The batch with a verdict on every row that does not fit."""
-        looked_at = np.ones(batch.num_rows, bool)
-        if self.sources:
-            named = pc.is_in(batch["source"], pa.array(self.sources, pa.string()))
-            looked_at = named.to_numpy().astype(bool)
-        rows = np.flatnonzero(looked_at)
+        rows = np.flatnonzero(self.looked_at(batch))
         reasons: Any = np.full(batch.num_rows, None, object)
         natives = one_chunk(batch["native"]).take(pa.array(rows)).to_pylist()
         reasons[rows] = [self._reason(native, state) for native in natives]

@@ -15,12 +15,12 @@ from typing import Any
 
 from tulu_data.decontam.check import suite_problems
 from tulu_data.document import read_document
-from tulu_data.errors import Problem, RecipeError, StoreError, TuluDataError, Where
+from tulu_data.errors import Problem, RecipeError, StoreError, TuluDataError, Where, unknown
 from tulu_data.mixtures.opening import OpenSource, open_entry, wrong_share
 from tulu_data.mixtures.recipe import Recipe, StepAt, load_recipe
 from tulu_data.mixtures.store import versions
 from tulu_data.mixtures.tokens import TokenCounter
-from tulu_data.op import Context, Fold, Op, Registry, Step
+from tulu_data.op import Context, Fold, OfSources, Op, Registry, Step
 from tulu_data.progress import Progress
 from tulu_data.record import Kind, working_schema
 from tulu_data.workspace import Workspace
@@ -125,6 +125,7 @@ def checked_recipe(recipe: Recipe, around: Surroundings, *, whole: bool = True) 
     found.problems += _no_tokenizer(recipe)
     found.steps = _ready_steps(recipe.steps, around, found.problems)
     found.problems += _unread_columns(recipe.kind, found.steps)
+    found.problems += _unknown_sources(recipe, found.steps)
     context = Context(
         recipe.kind,
         recipe.seed,
@@ -191,7 +192,9 @@ def _unread_columns(kind: Kind, steps: Sequence[ReadyStep]) -> Iterator[Problem]
     columns = set(working_schema(kind).names)
     for ready in steps:
         if kind not in ready.step.kinds:
-            what = f"operator {ready.step.name!r} is for {' and '.join(ready.step.kinds)} rows, not for {kind}"
+            what = (
+                f"operator {ready.step.name!r} is for {' and '.join(ready.step.kinds)} rows, not for {kind}"
+            )
             yield Problem(what, str(ready.at.where))
             continue
         for op in ready.plan:
@@ -205,6 +208,15 @@ def _unread_columns(kind: Kind, steps: Sequence[ReadyStep]) -> Iterator[Problem]
                 yield Problem(what, str(ready.at.where), remedy)
             if isinstance(op, Op):
                 columns |= set(op.writes().names)
+
+
+def _unknown_sources(recipe: Recipe, steps: Sequence[ReadyStep]) -> Iterator[Problem]:
+    """Sources that a step names and the recipe does not have: their rows would pass it unseen."""
+    known = [source.entry.name for source in recipe.sources]
+    for ready in steps:
+        for name in ready.step.named() if isinstance(ready.step, OfSources) else ():
+            if name not in known:
+                yield Problem(str(unknown("source of this recipe", name, known)), str(ready.at.where))
 
 
 def _last_sources(mixture: str, store: Path) -> dict[str, dict[str, Any]]:

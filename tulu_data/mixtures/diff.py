@@ -296,11 +296,19 @@ def why(change: Mapping[str, Any], one: Side, two: Side) -> str:
         "upstream": "new in the source" if added else "no longer in the source",
         "unread": f"not read in {other.label}: a bad row set aside, or behind the limit of a preview",
         "content": "another text under the same upstream id",
-        "values": f"other values: {change['columns']}",
+        "values": f"other values: {change['columns']}{_written(change, one, two)}",
         "license": "another licence",
         "repeat": f"copies: {change['copies_before']:,} -> {change['copies_after']:,}",
     }
     return words.get(because, f"moved {because}")
+
+
+def _written(change: Mapping[str, Any], one: Side, two: Side) -> str:
+    """The steps that write the columns whose values changed."""
+    columns = {*(change["columns"] or "").split(", ")}
+    steps = [step for side in (one, two) for step in side.manifest["steps"]]
+    names = dict.fromkeys(step["op"] for step in steps if columns & {*step.get("writes", ())})
+    return f", which {', '.join(names)} writes" if names else ", in the source"
 
 
 # -- examples ------------------------------------------------------------------------------------------------

@@ -23,13 +23,15 @@ from tulu_data.mixtures.find import find_version, label, manifest_of
 from tulu_data.mixtures.remote import MAIN, Content, Repository, token
 from tulu_data.mixtures.store import MANIFEST, Version, check_files
 
-_GOES = ("data/*.parquet", "test/*.parquet", "lineage.parquet", MANIFEST, "lock.json", "certificate.*")
-_DROPPED = ("dropped/*.parquet", "matches.parquet", "bad_rows.parquet", "report.html")
-"""What holds text of rows that are not in the mixture."""
+_ROWS = ("data/", "test/", "lineage.parquet")
+"""How the paths of the Parquet files begin that always go."""
+_TOLD = (MANIFEST, "lock.json", "certificate.*", "*/certificate.*")
+_FINDINGS = ("report.html", "*/report.html")
+"""What quotes rows that are not in the mixture, beside the Parquet files that hold them."""
 
 _OURS = re.compile(
     r"(data|test|dropped)/[^/]+\.parquet|(lineage|matches|bad_rows)\.parquet|(manifest|lock)\.json|"
-    r"certificate\.(json|html)|report\.html"
+    r"(.+/)?(certificate\.(json|html)|report\.html)"
 )
 """What an earlier push may have left, and a later one takes away."""
 
@@ -159,9 +161,11 @@ def push(
 
 def _files(version: Version, facts: Facts, remote: Repository, *, with_dropped: bool) -> dict[str, Content]:
     """Every file that shall lie there; the card and the Croissant file with the place in them."""
-    patterns = (*_GOES, *_DROPPED) if with_dropped else _GOES
-    found = (path for pattern in patterns for path in sorted(version.path.glob(pattern)))
-    files: dict[str, Content] = {path.relative_to(version.path).as_posix(): path for path in found}
+    parquet = [name for name in facts.manifest["files"] if with_dropped or name.startswith(_ROWS)]
+    patterns = (*_TOLD, *_FINDINGS) if with_dropped else _TOLD
+    told = [path for pattern in patterns for path in version.path.glob(pattern)]
+    files: dict[str, Content] = {name: version.path / name for name in parquet}
+    files |= {path.relative_to(version.path).as_posix(): path for path in told}
     files[CARD] = card(facts, remote.name, with_dropped=with_dropped).encode()
     files[CROISSANT] = croissant(facts, version.path, remote.url).encode()
     return files
@@ -243,6 +247,9 @@ def _notes(facts: Facts, held: str | None, *, public: bool, with_dropped: bool) 
         notes.append("these rows are a synthetic sample; the card says so")
     if public and (doubtful := _doubtful(facts)):
         notes.append(f"publishing needs --yes: {', '.join(doubtful)}")
+    here = [source["from"] for source in facts.manifest["sources"] if Path(source["from"]).is_absolute()]
+    if here:
+        notes.append(f"the card and the manifest name paths of this machine, such as {here[0]}")
     if with_dropped:
         notes.append("rejected rows go too; they may be contaminated, or under other licences than the rows")
     return tuple(notes)

@@ -55,7 +55,7 @@ class Trace:
     stages: list[dict[str, Any]]
     """What happened to it, in order, each as `{stage, outcome, …}`."""
     row: dict[str, Any] | None
-    """The row itself, where it is on disk."""
+    """The row itself with what its lineage keeps beside it, such as all completions; where it is on disk."""
     summary: dict[str, Any]
     """All of it as plain data."""
 
@@ -272,8 +272,10 @@ def _trace(
     row: dict[str, Any] | None,
     at: _Tracing,
 ) -> Trace:
-    columns = OUTPUT[at.manifest["kind"]].names
-    text = {name: value for name, value in (row or {}).items() if name in columns and value is not None}
+    kind = at.manifest["kind"]
+    columns = {*OUTPUT[kind].names, *beside(kind).names}
+    held = {**told, **(row or {})} if row else {}
+    text = {name: value for name, value in held.items() if name in columns and value is not None}
     head = {
         "version": label(at.version),
         "path": str(at.version.path),

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
 
-from tulu_data.op import Step
+from tulu_data import op
 from tulu_data.record import CONTENT, Kind
 from tulu_data.turns import Mask, Turns, bools, one_chunk, turns_of
 
@@ -21,24 +20,10 @@ EQUAL = 1e-9
 """Scores that differ by no more are equal: sums of the same ratings in another order may differ so much."""
 
 
-class OfSources(Step):
+class OfSources(op.OfSources):
     """A step that looks at the preference rows of some sources, or of all."""
 
     kinds: ClassVar[tuple[Kind, ...]] = ("preference",)
-
-    sources: tuple[str, ...] = Field(
-        default=(), description="The sources whose rows are looked at; all of them, unless given."
-    )
-
-    def looked_at(self, batch: pa.Table) -> Mask:
-        """Per row: is it of one of the sources?"""
-        if not self.sources:
-            return np.ones(batch.num_rows, np.bool_)
-        return bools(pc.is_in(batch["source"], pa.array(self.sources, pa.string())))
-
-    def source_column(self) -> tuple[str, ...]:
-        """The column that `looked_at` reads, if any."""
-        return ("source",) if self.sources else ()
 
 
 def both_sides(batch: pa.Table) -> tuple[Turns, Turns]:

@@ -74,7 +74,7 @@ def _matching(folder: Path, dataset: str, spec: SourceSpec) -> list[DataFile]:
     pattern = str(spec.files)
     if pattern.startswith("/") or ".." in pattern.split("/"):
         raise SourceError(f"`files: {pattern}` leads out of the dataset", where=spec.from_)
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    found = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != SAMPLE)
     if not found:
         there = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
         raise SourceError(

@@ -124,8 +124,16 @@ def row_lines(row: Row, longest: int | None = None) -> Iterator[str]:
     else:
         yield from turn_lines(row.get("messages") or [], longest=longest)
     for name, value in row.items():
-        if name not in {*_CONVERSATIONS, *_HEAD, "prompt"} and value not in (None, ""):
+        if name not in {*_CONVERSATIONS, *_HEAD, "prompt", "completions"} and value not in (None, ""):
             yield f"{visible(name)} = {shortened(str(value), longest)}"
+    for completion in row.get("completions") or ():
+        ratings = ", ".join(f"{r['aspect']} {_rating(r)}" for r in completion["ratings"] or ())
+        yield visible(f"one answer, by {completion['model'] or 'an unknown model'}: {ratings or 'not rated'}")
+        yield from (f"  {line}" for line in turn_lines(completion["messages"] or [], longest=longest))
+
+
+def _rating(rating: Row) -> str:
+    return str(rating["note"]) if rating["rating"] is None else f"{rating['rating']:g}"
 
 
 def _pair_lines(row: Row, longest: int | None) -> Iterator[str]:

@@ -137,7 +137,7 @@ def _plan(
     wanted: Iterable[Wanted], rows: int, *, skip_unknown: bool
 ) -> tuple[dict[str, _Counts], Sequence[str]]:
     """How many rows each file of each dataset gets; and the datasets that are not known."""
-    plan: dict[str, _Counts] = {}
+    asked_for: dict[str, _Counts] = {}
     problems: list[Problem] = []
     unknown: dict[str, None] = {}
     for want in wanted:
@@ -149,14 +149,19 @@ def _plan(
             if not skip_unknown:
                 problems.append(_unknown(want, name))
             continue
-        counts = plan.setdefault(name, {part: _bounded(part, _few(rows)) for part in catalogue()[name]})
+        counts = asked_for.setdefault(name, {})
         asked, missing = _asked(want.spec, catalogue()[name])
         problems += [Problem(missing, want.where)] if missing else []
         for part, share in zip(asked, _shares(rows, len(asked)), strict=True):
-            counts[part] = max(counts[part], _bounded(part, share))
+            counts[part] = max(counts.get(part, 0), share)
     if problems:
         raise RecipeError("the sample cannot be made", dict.fromkeys(problems))
-    return dict(sorted(plan.items())), sorted(unknown)
+    few = min(rows, max(4, rows // _FEW))
+    plan = {
+        name: {part: min(counts.get(part, few), part.most or rows) for part in catalogue()[name]}
+        for name, counts in sorted(asked_for.items())
+    }
+    return plan, sorted(unknown)
 
 
 def _unknown(want: Wanted, name: str) -> Problem:
@@ -164,14 +169,6 @@ def _unknown(want: Wanted, name: str) -> Problem:
     remedy = f"Did you mean {near!r}? " if near else ""
     remedy += "--skip-unknown leaves it out; rows of your own can stand in: put them into the mirror folder"
     return Problem(f"no sample is known for the dataset {name}", want.where, remedy)
-
-
-def _few(rows: int) -> int:
-    return min(rows, max(4, rows // _FEW))
-
-
-def _bounded(part: Part, rows: int) -> int:
-    return rows if part.most is None else min(rows, part.most)
 
 
 def _shares(rows: int, parts: int) -> list[int]:

@@ -22,7 +22,7 @@ Message = dict[str, str]
 Expected = Literal["kept", "paired", "tie", "dropped"]
 
 TOKEN = re.compile(r"(?:prompt|answer-[a-z]+\d*)-[0-9a-f]{6}-\d+")
-"""A token in a text; what stands behind the last hyphen but one is the key."""
+"""A token in a text; it ends in the key of its case."""
 
 TEXT, NUMBER, WHOLE = pa.string(), pa.float64(), pa.int64()
 CONTENT_ROLE = pa.list_(pa.struct([("content", pa.string()), ("role", pa.string())]))
@@ -42,9 +42,9 @@ class Made:
 
     `expected` is what adapters, pairing and the checks of `valid_conversation` or `valid_pair` make of it:
     `kept` (an SFT or RLVR row), `paired`, `tie` (no answer is the better, so there is no pair) or `dropped`
-    (nothing to learn from, such as an empty answer). `why` names what is special about it. Some of that only a
-    recipe's own steps act upon: `provider_name`, `copy`, `misaligned`, `other_dataset`, `toxic`, and the `tie`
-    of a pair whose status alone tells of it.
+    (nothing to learn from, such as an empty answer). `why` names what is special about it. Some of that only
+    a recipe's own steps act upon: `provider_name`, `copy`, `misaligned`, `other_dataset`, `toxic`, and the
+    `tie` of a pair whose status alone tells of it.
     """
 
     rows: Sequence[Row]
