@@ -15,7 +15,8 @@ import resource, subprocess, sys, time
 start = time.perf_counter()
 done = subprocess.run(sys.argv[1:], capture_output=True)
 seconds = time.perf_counter() - start
-print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6)
+print(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6, flush=True)
+sys.stdout.buffer.write(done.stdout)
 sys.stderr.buffer.write(done.stderr)
 sys.exit(done.returncode)
 """
@@ -42,9 +43,16 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 def command(*arguments: str, statuses: Sequence[int] = (0,)) -> tuple[float, float]:
     """Seconds and peak memory (GB) of `tulu-data ARGUMENTS`; ends where it fails."""
-    line = [sys.executable, "-c", _LAUNCH, sys.executable, "-m", "tulu_data", *arguments]
+    seconds, memory, _ = process("-m", "tulu_data", *arguments, statuses=statuses)
+    return seconds, memory
+
+
+def process(*arguments: str, statuses: Sequence[int] = (0,)) -> tuple[float, float, str]:
+    """Seconds, peak memory (GB) and output of `python ARGUMENTS`; ends where it fails."""
+    line = [sys.executable, "-c", _LAUNCH, sys.executable, *arguments]
     done = subprocess.run(line, capture_output=True, check=False, text=True)
     if done.returncode not in statuses:
         sys.exit(done.stderr)
-    seconds, memory = done.stdout.split()
-    return float(seconds), float(memory)
+    first, _, output = done.stdout.partition("\n")
+    seconds, memory = first.split()
+    return float(seconds), float(memory), output

@@ -14,7 +14,7 @@ PACKAGE = Path(tulu_data.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "_recipes" not in path.parts)
 
 FLOORS = [
-    {"errors", "record", "workspace", "progress", "document", "turns", "show"},
+    {"digests", "errors", "record", "workspace", "progress", "document", "turns", "show"},
     {"text", "op"},
     {"engine", "sources", "verifiers", "llm"},
     {"decontam", "dedup", "filters", "synth", "preference"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,11 @@ def test_the_preference_notebook_shows_pairs_answers_and_what_gave_none(run: Any
     ):
         assert verdict in shown.text
     assert "decontaminate:sample_math" in shown.text
-    assert "chosen · heron-70b · rated 5 · 88 characters\n  assistant: The board says ten" in shown.text
-    assert "instruction_following 1 · honesty N/A · truthfulness 1 · helpfulness 1" in shown.text
+    for side in ("chosen", "rejected"):
+        assert re.search(
+            rf"\n{side} · [a-z]+-\d+b · rated [\d.]+ · \d+ characters\n  assistant: ", shown.text
+        )
+    assert "1 of 2 · heron-70b · instruction_following N/A · honesty N/A" in shown.text
 
 
 @pytest.mark.slow

@@ -36,6 +36,14 @@ def test_names_are_those_of_both(workspace: Workspace) -> None:
     assert names.count("sft_mini") == 1
 
 
+def test_parts_of_recipes_are_found_but_are_no_names(workspace: Workspace) -> None:
+    part = workspace.root / "mixtures" / "parts" / "maths.yaml"
+    part.parent.mkdir()
+    part.write_text("sources: []\n")
+    assert workspace.find("mixtures", "parts/maths") == part
+    assert not any(name.startswith("parts/") for name in workspace.names("mixtures"))
+
+
 def test_an_empty_folder_finds_what_is_shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Workspace.here().find("mixtures", "sft_mini").is_file()

@@ -116,7 +116,7 @@ class Step(BaseModel):
 
 
 class OfSources(Step):
-    """A step that looks at the rows of some sources, or of all; `check` asks whether there are such sources."""
+    """A step that looks at the rows of some sources, or of all; `check` asks whether they exist."""
 
     sources: tuple[str, ...] = Field(
         default=(), description="The sources whose rows are looked at; all of them, unless given."

@@ -16,8 +16,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+
+from tulu_data.digests import Part, hash_rows, part_of_texts
 
 Kind = Literal["sft", "preference", "rlvr", "prompts"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -189,25 +192,23 @@ def row_hashes(table: pa.Table, columns: Sequence[str]) -> pa.Array:
 
     The texts of a row's messages lie one behind the other in Arrow's buffer, and are hashed where they are.
     """
-    hashers = [hashlib.blake2b(digest_size=16) for _ in range(table.num_rows)]
-    for column in columns:
-        heads, ends, texts = _heads_and_bodies(_one_chunk(table[column]))
-        for hasher, head, start, end in zip(hashers, heads, ends, ends[1:], strict=False):
-            hasher.update(head)
-            if end > start:
-                hasher.update(texts[start:end])
-    digests = b"".join([hasher.digest() for hasher in hashers])
-    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), table.num_rows, [None, pa.py_buffer(digests)])
+    parts = [part for column in columns for part in _heads_and_bodies(_one_chunk(table[column]))]
+    if not parts:
+        parts = [Part(None, np.zeros(table.num_rows + 1, np.int64))]
+    digests = pa.py_buffer(hash_rows(parts, 16))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), table.num_rows, [None, digests])
 
 
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+def _one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(column, pa.Array):
+        return column
     if column.num_chunks == 1:
         return column.chunk(0)
     return pa.concat_arrays(column.chunks or [pa.array([], column.type)])
 
 
-def _heads_and_bodies(column: pa.Array) -> tuple[list[bytes], list[int], memoryview]:
-    """Of every row: its canonical text as far as the texts, and where its texts lie in the buffer."""
+def _heads_and_bodies(column: pa.Array) -> tuple[Part, Part]:
+    """Of every row: its canonical text as far as the texts, and its texts where they lie in the buffer."""
     if pa.types.is_list(column.type):
         turns = column.flatten()  # honours slices and skips what lies under null lists
         roles, texts = (pc.struct_field(turns, name) for name in ("role", "content"))
@@ -223,8 +224,7 @@ def _heads_and_bodies(column: pa.Array) -> tuple[list[bytes], list[int], memoryv
         texts = pc.fill_null(texts, "")  # there may be bytes in the buffer under a null
     _, offsets, data = texts.buffers()
     starts = np.frombuffer(offsets, np.int32)[texts.offset :] if len(texts) else np.zeros(1, np.int32)
-    heads = pc.cast(_dashed(heads), pa.binary()).to_pylist()
-    return heads, starts[firsts].tolist(), memoryview(data) if data is not None else memoryview(b"")
+    return part_of_texts(_dashed(heads)), Part(data, starts[firsts].astype(np.int64))
 
 
 def _lengths(texts: pa.Array) -> pa.Array:
@@ -237,10 +237,23 @@ def _dashed(texts: pa.Array) -> pa.Array:
 
 def row_ids(source: str, hashes: pa.Array, occurrences: pa.Array) -> pa.Array:
     """`source/hash/occurrence` of every row; `occurrences` are int64."""
-    hexes = pa.array([h.hex() for h in hashes.to_pylist()], pa.string())
+    hexes = _hexes(
+        np.frombuffer(hashes.buffers()[1], np.uint8).reshape(-1, 16)[hashes.offset :][: len(hashes)]
+    )
     return pc.binary_join_element_wise(
         pa.scalar(source, pa.string()), hexes, pc.cast(occurrences, pa.string()), pa.scalar("/", pa.string())
     )
+
+
+def _hexes(hashes: npt.NDArray[np.uint8]) -> pa.Array:
+    """The hexadecimal digits of hashes, one to a row."""
+    digits = _HEX_DIGITS[hashes]
+    ends = np.arange(len(hashes) + 1, dtype=np.int32) * (2 * hashes.shape[1])
+    return pa.StringArray.from_buffers(len(hashes), pa.py_buffer(ends), pa.py_buffer(digits))
+
+
+_HEX_DIGITS = np.frombuffer(bytes(range(256)).hex().encode(), np.uint8).reshape(256, 2)
+"""Of every byte its two digits."""
 
 
 def sort_keys(ids: pa.Array, seed: int) -> pa.Array:
@@ -248,10 +261,8 @@ def sort_keys(ids: pa.Array, seed: int) -> pa.Array:
 
     Selecting the k smallest keys means that raising k only adds rows.
     """
-    prefix = f"{seed}/".encode()
-    blake2b = hashlib.blake2b
-    keys = (blake2b(prefix + i.encode(), digest_size=8).digest() for i in ids.to_pylist())
-    return pa.array([int.from_bytes(key, "big") for key in keys], pa.uint64())
+    seeded = pc.binary_join_element_wise(pa.scalar(f"{seed}/"), _one_chunk(ids), "")
+    return pa.array(hash_rows([part_of_texts(seeded)], 8).view(">u8")[:, 0].astype(np.uint64))
 
 
 def sort_key(row_id: str, seed: int) -> int:

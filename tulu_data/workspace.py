@@ -13,6 +13,8 @@ from pathlib import Path
 from tulu_data.errors import UsageError, nearest
 
 FOLDERS = ("mixtures", "decontam", "synth")
+PARTS = "parts"
+"""The sub-folder of recipes that are no whole ones: others include them."""
 
 
 def shipped() -> Path:
@@ -38,12 +40,13 @@ class Workspace:
         return [self.root] if self.root.resolve() == shipped().resolve() else [self.root, shipped()]
 
     def names(self, folder: str) -> list[str]:
-        """Every recipe of `folder`, by the name that finds it (`tulu2/sft` for a file in a sub-folder)."""
+        """Every whole recipe of `folder`, by the name that finds it (`tulu2/sft` for one in a sub-folder)."""
         found: set[str] = set()
         for root in self.roots():
             base = root / folder
             files = (path for path in base.rglob("*.yaml") if _is_inside(path, base))
-            found |= {path.relative_to(base).with_suffix("").as_posix() for path in files}
+            places = (path.relative_to(base).with_suffix("") for path in files)
+            found |= {place.as_posix() for place in places if PARTS not in place.parts[:-1]}
         return sorted(found)
 
     def find(self, folder: str, name: str, *, base: Path | None = None, where: str | None = None) -> Path:

@@ -85,6 +85,8 @@ class _WritableHandler(_Handler):
 
     def do_PUT(self) -> None:  # noqa: N802  as http.server names it
         body = self.content()
+        if self.failed():
+            return
         oid = self.path.rsplit("/", 1)[1]
         assert hashlib.sha256(body).hexdigest() == oid
         self.server.requests.append(f"PUT {self.path}")
@@ -104,11 +106,8 @@ class _WritableHandler(_Handler):
         return b"".join(parts)
 
     def answer(self) -> None:
-        for text, (status, message) in self.server.failures.items():
-            if text in self.path:
-                self.server.requests.append(f"{self.command} {self.path}")
-                self.fail(status, message)
-                return
+        if self.failed():
+            return
         path = unquote(urlsplit(self.path).path).strip("/")
         name = "/".join(path.removeprefix("api/").split("/")[1:3])
         found = self.server.repositories.get(name)
@@ -119,6 +118,15 @@ class _WritableHandler(_Handler):
             self.write(path, name.removesuffix(".git"))
         else:
             super().answer()
+
+    def failed(self) -> bool:
+        """Whether the test wants this request to fail; then it did."""
+        for text, (status, message) in self.server.failures.items():
+            if text in self.path:
+                self.server.requests.append(f"{self.command} {self.path}")
+                self.fail(status, message)
+                return True
+        return False
 
     def knows(self) -> bool:
         return self.headers.get("Authorization") == f"Bearer {TOKEN}"

@@ -102,7 +102,7 @@ def test_each_split_is_named_only_where_it_is(mini: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"), [(999, "n<1K"), (1000, "1K<n<10K"), (939_344, "100K<n<1M"), (10**9, "n>1B")]
+    ("rows", "told"), [(999, "n<1K"), (1000, "1K<n<10K"), (939_344, "100K<n<1M"), (10**9, "1B<n<10B")]
 )
 def test_the_class_of_size_is_the_hubs(rows: int, told: str) -> None:
     assert size(rows) == told
@@ -158,8 +158,12 @@ def test_a_synthetic_sample_says_that_it_is_one(place: Place) -> None:
 @pytest.mark.parametrize(
     ("kind", "rows", "lines"),
     [
-        ("sft", sft_rows(5), ["SFTTrainer(model", "read `messages`: `--dataset_mixer_list"]),
-        ("preference", preference_rows(5, rated=False), ['load_dataset("HERE", "trl", split="train")']),
+        ("sft", sft_rows(5), ['SFTTrainer("MODEL", ', "read `messages`: `--dataset_mixer_list"]),
+        (
+            "preference",
+            preference_rows(5, rated=False),
+            ['pairs = load_dataset("HERE", "trl", split="train")'],
+        ),
         ("rlvr", rlvr_rows(5), ['rename_column("messages", "prompt")', "`ground_truth` and `dataset`"]),
         ("prompts", sft_rows(5), ['rename_column("messages", "prompt")']),
     ],

@@ -136,6 +136,23 @@ def test_an_edit_upstream_is_a_change_with_both_texts(place: Place) -> None:
     assert [c["key"] for c in found.summary["recipe"]] == ["file data/maths.parquet"]
 
 
+def test_a_row_whose_new_text_a_step_drops_is_told_as_edited(place: Place) -> None:
+    steps = [{"op": "length", "max_chars": 30}]
+    place.recipe(sources=[source(place)], steps=steps)
+    place.build()
+    edited = rows(40, "maths")
+    edited[3] |= {"messages": turns("maths 3?", "It is three, and that is all there is to it.")}
+    place.parquet("maths", edited)
+    place.build()
+    found = compared(place)
+    ((change, _, verdict, _),) = reasons(found)
+    assert (change, verdict) == ("removed", "length:too_long")
+    why = found.summary["responsible"][0]["why"]
+    assert why == "edited upstream; length (step 1) dropped the new text in mini@v2: length:too_long"
+    (back,) = diff("mini", "mini@v1", store=place.store).summary["responsible"]
+    assert back["why"].startswith("edited upstream; length (step 1) dropped the earlier text in mini@v2")
+
+
 def test_upstream_ids_that_repeat_pair_no_rows(place: Place) -> None:
     same_id = [row | {"id": "same"} for row in rows(5)]
     place.recipe(sources=[{"name": "maths", "from": place.parquet("maths", same_id)}])

@@ -124,6 +124,7 @@ def test_pushing_again_sends_nothing(hub: WritableHub, built: BuildResult) -> No
     received, messages = hub.received, list(hub.of(REPO).messages)
     again = pushed(built)
     assert again.commit is None
+    assert again.bytes == 0
     assert set(actions(again).values()) == {"same"}
     assert (hub.received, hub.of(REPO).messages) == (received, messages)
 
@@ -172,6 +173,11 @@ def test_files_of_others_stay(hub: WritableHub, built: BuildResult) -> None:
     pushed(built, with_dropped=True)
     assert held.head()["NOTICE"] == b"mine"
     assert held.head()["data/figure.png"] == b"png"
+
+
+def test_the_message_is_that_of_the_commit(hub: WritableHub, built: BuildResult) -> None:
+    pushed(built, message="Rows for the second run")
+    assert hub.of(REPO).messages[-1] == "Rows for the second run"
 
 
 def test_a_branch_is_made_where_it_is_missing(hub: WritableHub, built: BuildResult) -> None:
@@ -308,14 +314,10 @@ def test_data_that_something_else_put_there_is_not_replaced(hub: WritableHub, bu
     [
         ("repos/create", 401, "Invalid credentials", "the Hub does not accept the token (401: Invalid"),
         ("repos/create", 403, "No rights", f"the token may not write to {REPO} (403: No rights)"),
-        (
-            "repos/create",
-            409,
-            "A conflict",
-            f"{REPO} was changed by someone else meanwhile (409: A conflict)",
-        ),
+        ("repos/create", 409, "It exists", f"the Hub sees a conflict over {REPO} (409: It exists)"),
         ("commit/main", 503, "Busy", "the Hub failed (503: Busy). Push again later"),
         ("commit/main", 413, "Too large", f"the Hub refused {REPO} (413: Too large)"),
+        ("large/", 403, "Expired", f"the token may not write to {REPO} (403: Expired)"),
         ("tree/", 403, "Forbidden", f"the token may not write to {REPO} (403: Forbidden)"),
     ],
 )
@@ -355,3 +357,6 @@ def test_a_hub_that_cannot_be_reached_is_said(
 ) -> None:
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert "the Hub cannot be reached (ConnectError)" in refused(StoreError, built)
+    done = pushed(built, dry_run=True)
+    assert set(actions(done).values()) == {"add"}
+    assert done.notes == ("the Hub cannot be reached (ConnectError): what lies there is not known",)

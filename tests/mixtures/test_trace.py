@@ -72,6 +72,20 @@ def test_a_dropped_row_names_the_step_and_the_evidence(built: Place) -> None:
     assert found.stages[-1]["file"] == "dropped/02-exact_dedup.parquet"
 
 
+def test_evidence_is_of_the_step_that_wrote_it(place: Place) -> None:
+    near = [
+        {"id": f"n{n}", "messages": turns("one two three four five six " * 9 + "extra" * n, "y")}
+        for n in (0, 1)
+    ]
+    steps = [{"op": "exact_dedup"}, {"op": "minhash", "threshold": 0.5}]
+    place.recipe(sources=[{"name": "a", "from": place.parquet("a", near)}], steps=steps)
+    place.build()
+    one, two = trace("mini", "n1", store=place.store).stages[2:4]
+    assert (one["outcome"], one["evidence"]) == ("kept", {})
+    assert two["outcome"] == "dropped"
+    assert two["evidence"]["similarity"] < 1
+
+
 def test_steps_behind_the_one_that_drops_a_row_were_not_reached(place: Place) -> None:
     long = [{"id": "long", "messages": turns("x" * 50, "y")}]
     place.recipe(sources=[{"name": "a", "from": place.parquet("a", sft_rows(5) + long)}], steps=STEPS)

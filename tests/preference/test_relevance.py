@@ -21,43 +21,21 @@ from tests.rows import conversation, table_of
 from tulu_data.engine.local import LocalEngine
 from tulu_data.errors import PolicyError
 from tulu_data.op import Context, Fold
-from tulu_data.preference.relevance import PROMPT_WORDS, SURPRISE, TIMES, ComparePrompts, Relevance
+from tulu_data.preference.relevance import COMMON, PROMPT_WORDS, SURPRISE, TIMES, ComparePrompts, Relevance
 
 Row = tuple[str, str, str]
 """A prompt and two answers."""
 
-TOPICS: list[Row] = [
-    (
-        "How do bees turn nectar into sweet honey?",
-        "Nectar becomes honey when bees dry it; so it gets sweet.",
-        "For sweet honey, bees chew nectar and fan it with their wings.",
-    ),
-    (
-        "Which rules has a Sudoku puzzle with numbers?",
-        "A Sudoku puzzle forbids equal numbers by its rules in any line.",
-        "By the rules no numbers repeat in a line of the Sudoku puzzle.",
-    ),
-    (
-        "Tell me Paris history from Celts until kings.",
-        "In history, Paris was a town of Celts before it got kings.",
-        "Celts first, then Romans, then kings: that is Paris history.",
-    ),
-    (
-        "Why does molten magma make volcanoes erupt?",
-        "Gas in molten magma drives it up, so volcanoes erupt.",
-        "As molten magma rises it boils, and volcanoes erupt.",
-    ),
-    (
-        "Name planets besides Saturn having icy rings.",
-        "Like Saturn, three more planets wear rings, icy ones.",
-        "The planets with icy rings are Saturn, Jupiter, Uranus, Neptune.",
-    ),
-    (
-        "Could cats purr loudly because they feel pain?",
-        "Yes: when they feel pain, some cats purr loudly.",
-        "Some cats purr loudly when in pain; they feel it helps.",
-    ),
-]
+COUNT = 30
+
+
+def topic(n: int) -> Row:
+    """A prompt and two answers to it; words with the same number belong together."""
+    return (
+        f"How do the bees{n} turn nectar{n} into the honey{n} of their hive{n}?",
+        f"The bees{n} dry the nectar{n} in the hive{n}, and it turns into honey{n}.",
+        f"To turn into honey{n}, the nectar{n} is dried: the bees{n} fan it in their hive{n}.",
+    )
 
 
 def slipped(rows: list[Row]) -> list[Row]:
@@ -65,7 +43,9 @@ def slipped(rows: list[Row]) -> list[Row]:
     return [(row[0], after[1], after[2]) for row, after in zip(rows, rows[1:] + rows[:1], strict=True)]
 
 
+TOPICS = [topic(n) for n in range(COUNT)]
 SLIPPED = slipped(TOPICS)
+FOUND = "relevance:answers_another_prompt"
 
 
 def table(rows: Sequence[Row], source: str = "made") -> pa.Table:
@@ -98,79 +78,93 @@ def run(
 
 def test_rows_that_slipped_by_one_are_found_with_the_prompt_that_they_answer(tmp_path: Path) -> None:
     rows, told, said = run(table(SLIPPED), tmp_path)
-    assert [row["verdict"] for row in rows] == ["relevance:answers_another_prompt"] * 6
+    assert [row["verdict"] for row in rows] == [FOUND] * COUNT
     ids = [row["id"] for row in rows]
     assert [row["relevance_other_id"] for row in rows] == [*ids[1:], ids[0]]
-    assert all(row["relevance_own"] < 0.3 < row["relevance_other"] for row in rows)
+    assert all(row["relevance_own"] < 0.1 < 0.8 < row["relevance_other"] for row in rows)
     entry = told["sources"][0]
-    assert (entry["source"], entry["compared"], entry["found"], entry["share"]) == ("made", 6, 6, 1.0)
-    assert entry["offsets"] == [{"offset": 1, "rows": 5}, {"offset": -5, "rows": 1}]
-    assert "warning: source made is out of step: 6 of 6 rows (100%)" in said[-1]
-    assert "5 of them of the one 1 row further" in said[-1]
+    assert (entry["source"], entry["compared"], entry["found"], entry["share"]) == ("made", 30, 30, 1.0)
+    assert entry["offsets"] == [{"offset": 1, "rows": 29}, {"offset": -29, "rows": 1}]
+    assert "warning: source made is out of step: 30 of 30 rows (100%)" in said[-1]
+    assert "29 of them of the one 1 row further" in said[-1]
 
 
 def test_where_nothing_slipped_nothing_is_found(tmp_path: Path) -> None:
     rows, told, said = run(table(TOPICS), tmp_path)
-    assert [row["verdict"] for row in rows] == [None] * 6
-    assert [row["relevance_other_id"] for row in rows] == [None] * 6
-    assert all(row["relevance_own"] > 0.3 for row in rows)
-    entry = {"source": "made", "compared": 6, "found": 0, "share": 0.0, "out_of_step": False, "offsets": []}
+    assert [row["verdict"] for row in rows] == [None] * COUNT
+    assert [row["relevance_other_id"] for row in rows] == [None] * COUNT
+    assert all(row["relevance_own"] > 0.8 for row in rows)
+    entry = {"source": "made", "compared": 30, "found": 0, "share": 0.0, "out_of_step": False, "offsets": []}
     assert told["sources"] == [entry]
     assert not [line for line in said if "warning" in line]
 
 
 def test_rows_may_only_be_told_of(tmp_path: Path) -> None:
-    rows, told, _ = run(table(SLIPPED), tmp_path, action="review")
-    assert [row["verdict"] for row in rows] == [None] * 6
+    rows, told, said = run(table(SLIPPED), tmp_path, action="review")
+    assert [row["verdict"] for row in rows] == [None] * COUNT
     assert None not in [row["relevance_other_id"] for row in rows]
-    assert told["sources"][0]["found"] == 6
+    assert told["sources"][0]["found"] == COUNT
+    assert "out of step" in said[-1]
 
 
-HALF = [*slipped(TOPICS[:5]), ("What is the colour of milk?", "White.", "Milk is white.")]
-"""Five that slipped, and one that is right."""
+HALF = [*slipped(TOPICS[:20]), *TOPICS[20:]]
+"""Twenty that slipped, and ten that are right."""
 
 
 def test_a_source_out_of_step_is_dropped_where_the_recipe_says_so(tmp_path: Path) -> None:
     both = pa.concat_tables([table(HALF, "bad"), table(TOPICS, "good")])
     rows, _, said = run(both, tmp_path, action="drop_source")
-    found = [row["verdict"] and row["verdict"].removeprefix("relevance:") for row in rows]
-    assert found == ["answers_another_prompt"] * 5 + ["out_of_step"] + [None] * 6
+    expected = [FOUND] * 20 + ["relevance:out_of_step"] * 10 + [None] * COUNT
+    assert [row["verdict"] for row in rows] == expected
     assert sum("out of step" in line for line in said) == 1
-    assert [row["verdict"] for row in run(both, tmp_path)[0]][5] is None
+    assert [row["verdict"] for row in run(both, tmp_path)[0]] == [FOUND] * 20 + [None] * 40
 
 
 def test_a_source_out_of_step_stops_the_build_where_the_recipe_says_so(tmp_path: Path) -> None:
-    with pytest.raises(PolicyError, match="source bad is out of step: 5 of 6 rows"):
+    with pytest.raises(PolicyError, match="source bad is out of step: 20 of 30 rows"):
         run(pa.concat_tables([table(HALF, "bad"), table(TOPICS, "good")]), tmp_path, action="stop")
     assert run(table(TOPICS, "good"), tmp_path, action="stop")[1]["sources"][0]["found"] == 0
 
 
 def test_a_few_rows_are_no_slip(tmp_path: Path) -> None:
-    mixed = [*SLIPPED[:3], *TOPICS[3:]]
+    mixed = [*slipped(TOPICS[:3]), *TOPICS[3:]]
     rows, told, said = run(table(mixed), tmp_path, action="drop_source")
-    assert [row["verdict"] is None for row in rows] == [False, False, False, True, True, True]
+    assert [row["verdict"] for row in rows] == [FOUND] * 3 + [None] * 27
     assert not told["sources"][0]["out_of_step"]
     assert not [line for line in said if "warning" in line]
 
 
 def test_one_misplaced_answer_is_not_enough(tmp_path: Path) -> None:
     rows = [(prompt, good, bad) for (prompt, good, _), (_, _, bad) in zip(TOPICS, SLIPPED, strict=True)]
-    assert [row["verdict"] for row in run(table(rows), tmp_path)[0]] == [None] * 6
+    assert [row["verdict"] for row in run(table(rows), tmp_path)[0]] == [None] * COUNT
 
 
 def test_prompts_of_other_sources_do_not_count(tmp_path: Path) -> None:
     apart = pa.concat_tables([table(SLIPPED[::2], "a"), table(SLIPPED[1::2], "b")])
     rows, told, _ = run(apart, tmp_path)
-    assert [row["verdict"] for row in rows] == [None] * 6
+    assert [row["verdict"] for row in rows] == [None] * COUNT
     assert [entry["source"] for entry in told["sources"]] == ["a", "b"]
 
 
 def test_only_the_sources_that_are_named_are_looked_at(tmp_path: Path) -> None:
     apart = pa.concat_tables([table(SLIPPED, "a"), table(SLIPPED, "b")])
     rows, told, _ = run(apart, tmp_path, sources=["b"])
-    assert [row["verdict"] for row in rows] == [None] * 6 + ["relevance:answers_another_prompt"] * 6
-    assert [row["relevance_own"] is None for row in rows] == [True] * 6 + [False] * 6
+    assert [row["verdict"] for row in rows] == [None] * COUNT + [FOUND] * COUNT
+    assert [row["relevance_own"] is None for row in rows] == [True] * COUNT + [False] * COUNT
     assert [entry["source"] for entry in told["sources"]] == ["b"]
+
+
+def test_an_answer_in_another_language_does_not_belong_to_any_prompt_of_that_language(tmp_path: Path) -> None:
+    asked = "¿Cuál es la capital de la provincia y cuántos habitantes tiene en el año?"
+    translated = ("Translate the bees0 song of the hive0 to Spanish.",
+                  "La abeja es la reina y el año tiene la capital de la provincia.",
+                  "El año es de la abeja; cuál es la capital y la provincia tiene miel.")  # fmt: skip
+    spanish = (asked, "La capital de la provincia es Jaén.", "No sé cuál es la capital.")
+    rows, _, _ = run(table([*TOPICS, spanish, translated]), tmp_path)
+    assert (rows[-1]["relevance_own"], rows[-1]["verdict"]) == (0, None)
+    told = ("How do the bees0 sing of the hive0?", f"The {translated[1]}", f"The {translated[2]}")
+    rows, _, _ = run(table([*TOPICS, spanish, told]), tmp_path)
+    assert rows[-1]["verdict"] == FOUND  # the same words, but behind words of the prompt's own language
 
 
 def test_the_words_of_lists_are_no_evidence(tmp_path: Path) -> None:
@@ -178,8 +172,9 @@ def test_the_words_of_lists_are_no_evidence(tmp_path: Path) -> None:
     sudoku = "Solve " + " ".join(f"| {n} | {n}" for n in range(1, 10))
     listed = "1. x 2. y 3. z 4. u 5. v 6. w 7. a 8. b 9. c"
     lists = [(f"Name {word} things please", listed, listed) for word in ("odd", "red", "tall", "wet")]
-    rows, _, _ = run(table([(sudoku, "I cannot solve it", "I can solve it"), *lists]), tmp_path)
-    assert [row["verdict"] for row in rows] == [None] * 5
+    solved = (sudoku, "I cannot solve it", "I can solve it")
+    rows, _, _ = run(table([*TOPICS, solved, *lists]), tmp_path)
+    assert [row["verdict"] for row in rows] == [None] * (COUNT + 5)
 
 
 def test_rows_without_words_to_compare_are_left_alone(tmp_path: Path) -> None:
@@ -198,7 +193,7 @@ def test_rows_without_words_to_compare_are_left_alone(tmp_path: Path) -> None:
         {"chosen": conversation("user: ok", "user: ok"), "rejected": conversation("user: ok", "user: no")},
     ]
     rows, told, _ = run(pa.concat_tables([table_of("preference", odd, "odd"), table(SLIPPED)]), tmp_path)
-    assert [row["verdict"] for row in rows] == [None] * 6 + ["relevance:answers_another_prompt"] * 6
+    assert [row["verdict"] for row in rows] == [None] * 6 + [FOUND] * COUNT
     assert [row["relevance_own"] for row in rows[:6]] == [None] * 6
     assert "odd" not in [e["source"] for e in told["sources"]]
 
@@ -221,6 +216,7 @@ def plain(rows: Sequence[Row]) -> list[tuple[float, float | None, int | None]]:
         return sum(weight[word] for word in some)
 
     least = SURPRISE * math.log(len(rows))
+    common = {word for word in weight if weight[word] <= -math.log(COMMON)}
     found: list[tuple[float, float | None, int | None]] = []
     for prompt, one, other in zip(prompts, ones, others, strict=True):
         own = weigh(prompt & (one | other)) / weigh(prompt) if weigh(prompt) else math.nan
@@ -230,7 +226,10 @@ def plain(rows: Sequence[Row]) -> list[tuple[float, float | None, int | None]]:
             gained = weigh(asked & foreign)
             if gained >= least - 1e-9 and gained * gained / weigh(asked) > best[0] + 1e-9:
                 best = gained * gained / weigh(asked), gained / weigh(asked), number
-        fits = own <= 0.3 and weigh(prompt) >= least - 1e-9 and best[1] >= max(0.15, TIMES * own)
+        in_language = len(prompt & common) <= 4 * len(prompt & common & (one | other))
+        fits = (
+            in_language and own <= 0.3 and weigh(prompt) >= least - 1e-9 and best[1] >= max(0.15, TIMES * own)
+        )
         found.append((own, best[1], best[2]) if fits else (own, None, None))
     return found
 
@@ -239,27 +238,30 @@ def words(text: str) -> set[str]:
     return {word for word in re.findall(r"\w+", text) if not re.fullmatch(r"\d{1,2}|[a-z0-9_]", word)}
 
 
-VOCABULARY = [f"word{n}" for n in range(24)] + ["7", "x"]
+VOCABULARY = [f"word{n}" for n in range(60)] + ["7", "x"]
 
 
 def made(rng: random.Random, count: int) -> list[Row]:
     """Rows of which some answer their own prompt, others another; with words that come by chance."""
-    asked = [rng.sample(VOCABULARY, rng.randint(2, 5)) for _ in range(count)]
+    asked = [rng.sample(VOCABULARY, rng.randint(2, 5)) + rng.sample(["the", "of"], 1) for _ in range(count)]
     rows: list[Row] = []
     for prompt in asked:
         told = prompt if rng.random() < 0.3 else rng.choice(asked)
-        one, other = (told[: rng.randint(1, 6)] + rng.sample(VOCABULARY, rng.randint(0, 2)) for _ in "ab")
+        one, other = (
+            told[: rng.randint(1, 6)] + rng.sample([*VOCABULARY, "the", "of"], rng.randint(0, 9))
+            for _ in "ab"
+        )
         rows.append((" ".join(prompt), " ".join(one), " ".join(other)))
     return rows
 
 
 def test_the_rows_that_are_made_up_hold_what_is_looked_for() -> None:
-    found = [number for seed in range(100) for *_, number in plain(made(random.Random(seed), 8))]
+    found = [number for seed in range(100) for *_, number in plain(made(random.Random(seed), 25))]
     assert 20 < len([number for number in found if number is not None]) < 400
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.randoms(use_true_random=False), st.integers(2, 12))
+@settings(max_examples=40, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(2, 30))
 def test_the_kernels_find_what_the_plain_twin_finds(rng: random.Random, count: int) -> None:
     rows = made(rng, count)
     fold = ComparePrompts()
@@ -327,5 +329,5 @@ def test_of_real_pairs_that_were_swapped_here_and_there_most_are_found(answered:
         mixed[other] = (answered[other][0], answered[one][1], answered[one][2])
     ids = table(mixed)["id"].to_pylist()
     found = {ids.index(row["id"]) for row in compared(mixed) if row["other_id"] is not None}
-    assert len(found & set(places)) >= 25
+    assert len(found & set(places)) >= 20
     assert len(found - set(places)) <= 2

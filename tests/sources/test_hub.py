@@ -116,7 +116,9 @@ def hub() -> Iterator[Hub]:
             ),
             "org/gated": Repository({OLD: {data: b""}}, {"main": OLD}, refusal=(403, "GatedRepo")),
             "org/locked": Repository({OLD: {data: b""}}, {"main": OLD}, refusal=(401, "GatedRepo")),
-            "org/script": Repository({OLD: {"script.py": b"import os"}}, {"main": OLD}),
+            "org/script": Repository(
+                {OLD: {"script.py": b"import os", "pairs.json": b'[{"x": "NA"}, {"x": ""}]'}}, {"main": OLD}
+            ),
             "org/bare": Repository({OLD: {".gitattributes": b""}}, {"main": OLD}),
         }
         yield hub
@@ -151,7 +153,22 @@ def test_a_glob_names_some_files_of_a_dataset(client: Client) -> None:
     assert [row["x"] for row in some["rows"]] == ["rl0", "rl1"]
     assert some["lock"]["revision"] == OLD
     assert [row["vanilla"] for row in table["rows"]] == ["hi"]
-    assert "hf:org/folders" in none["error"]
+    assert "hf:org/folders has no file 'data/nothing/*'" in none["error"]
+    assert [file["path"] for file in some["lock"]["files"]] == [
+        "org/folders/data/rl/a.parquet",
+        "org/folders/data/rl/b.parquet",
+    ]
+
+
+def test_files_need_no_script_and_are_read_as_they_are(client: Client) -> None:
+    pairs, gated, near = client.read(
+        {"from": "hf:org/script", "files": "pairs.json"},
+        {"from": "hf:org/gated", "files": "data/*"},
+        {"from": "hf:org/folders", "files": "train/trian.tsv"},
+    )
+    assert [row["x"] for row in pairs["rows"]] == ["NA", ""]
+    assert "hf:org/gated is gated" in gated["error"]
+    assert "Did you mean 'train/train.tsv'?" in near["error"]
 
 
 def test_configs_and_splits(client: Client) -> None:
@@ -187,7 +204,7 @@ def test_what_cannot_be_had_is_one_message_with_a_remedy(client: Client) -> None
         "is gated: its terms must be accepted. Accept them at https://huggingface.co/datasets/org/"
         in told["gated"]
     )
-    assert "is loaded by a script, which `datasets` no longer runs. Download its data files" in told["script"]
+    assert "is loaded by a script, which `datasets` no longer runs. Name its data files" in told["script"]
     assert told["bare"] == "hf:org/bare holds no data files that `datasets` can read"
     assert "hf:org/moving has no revision 'v9'; expected a branch, tag or commit" in told["v9"]
 

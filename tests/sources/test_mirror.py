@@ -117,7 +117,7 @@ def test_a_glob_names_some_files_of_a_dataset(mirror: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"files": "mian/*.jsonl.gz"}, "has no file 'mian/*.jsonl.gz' in the mirror"),
+        ({"files": "mian/*.jsonl.gz"}, "in the mirror, has no file 'mian/*.jsonl.gz'"),
         ({"files": "../bare/train.json"}, "leads out of the dataset"),
         ({"files": "main/*", "config": "main"}, "`files` and `config` are both given"),
     ],

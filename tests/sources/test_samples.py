@@ -297,7 +297,7 @@ def test_conversations_come_under_many_names(mirror: SampleMirror) -> None:
     path = "HTML_cleaned_raw_dataset/sg_90k_part1_html_cleaned.json"
     rows = read(mirror, "anon8231489123/ShareGPT_Vicuna_unfiltered", path)
     names = {turn["from"] for row in rows for turn in row["conversations"]}
-    assert names == {"human", "gpt", "user", "chatgpt", "bing", "system"}
+    assert names == {"human", "gpt", "user", "chatgpt", "bing", "bard", "system"}
     assert {0, 60} <= {len(row["conversations"]) for row in rows}
     lima = read(mirror, "GAIR/lima", "train.jsonl")
     assert any(len(row["conversations"]) % 2 for row in lima)
@@ -354,7 +354,7 @@ STEPS: dict[str, list[Row]] = {
         {"op": "valid_pair", "equal_ratings": "drop"},
     ],
     "sft": [
-        {"op": "valid_conversation", "allow": ["consecutive_roles", "not_ending_in_assistant"]},
+        {"op": "valid_conversation", "allow": ["consecutive_roles"]},
         {
             "op": "where",
             "sources": ["guard"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from typing import ClassVar, Self
 
 import pyarrow as pa
@@ -14,8 +14,10 @@ from tulu_data.decontam.evidence import scanned_columns
 from tulu_data.decontam.items import SuiteItems
 from tulu_data.decontam.planting import PLANTS, Hosts, measure
 from tulu_data.decontam.planting.hosts import HOST_ROWS
+from tulu_data.digests import hash_rows, part_of_texts
 from tulu_data.op import Context, Fold
 from tulu_data.record import Kind, sort_keys
+from tulu_data.turns import one_chunk
 
 SCANNED = pa.schema([("source", pa.string()), ("rows", pa.int64()), ("sha256", pa.string())])
 """What was looked at of each source; the hash is over the ids of its rows, which tell their content."""
@@ -73,8 +75,9 @@ class GatherScanned(Fold):
 
     def partial(self, batch: pa.Table, state: None) -> pa.Table:  # noqa: ARG002
         """A short hash of each row's id."""
-        rows = [blake2b(name.encode(), digest_size=16).digest() for name in batch["id"].to_pylist()]
-        return pa.table([batch["source"], pa.array(rows, pa.binary(16))], schema=_ROW)
+        hashes = pa.py_buffer(hash_rows([part_of_texts(one_chunk(batch["id"]))], 16))
+        rows = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), batch.num_rows, [None, hashes])
+        return pa.table([batch["source"], rows], schema=_ROW)
 
     def nothing(self) -> pa.Table:
         """No rows."""

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 LANES = 4
 BLOCK = 128
 """Bytes that are taken in at a time."""
+NONE, ALL = np.uint64(0), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 IV = np.array(
     [
@@ -109,14 +110,15 @@ def _transposed(builder: Any, blocks: list[Any], load: Any) -> list[Any]:
 def _mix(builder: Any, v: list[Any], places: tuple[int, ...], one: Any, other: Any) -> None:
     """The function G (RFC 7693, 3.1)."""
     a, b, c, d = places
-    rotate = builder.module.declare_intrinsic("llvm.fshr", [_LANES])
+
+    def rotated(value: Any, bits: int) -> Any:
+        return builder.or_(builder.lshr(value, _splat(bits)), builder.shl(value, _splat(64 - bits)))
+
     for word, first, second in ((one, 32, 24), (other, 16, 63)):
         v[a] = builder.add(builder.add(v[a], v[b]), word)
-        v[d] = builder.xor(v[d], v[a])
-        v[d] = builder.call(rotate, [v[d], v[d], _splat(first)])
+        v[d] = rotated(builder.xor(v[d], v[a]), first)
         v[c] = builder.add(v[c], v[d])
-        v[b] = builder.xor(v[b], v[c])
-        v[b] = builder.call(rotate, [v[b], v[b], _splat(second)])
+        v[b] = rotated(builder.xor(v[b], v[c]), second)
 
 
 @intrinsic
@@ -129,6 +131,21 @@ def copy(_context: Any, target: Any, source: Any, count: Any) -> Any:
         return ir.Constant(_WORD, 0)
 
     return types.uint64(types.uint64, types.uint64, types.int64), code
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _fill(buffer, taken, addresses, lengths, piece, place):
+    """Copies the next bytes of a row, across its pieces; returns where it stands then: (piece, place)."""
+    filled = 0
+    while filled < taken:
+        some = min(taken - filled, lengths[piece] - place)
+        copy(buffer + np.uint64(filled), addresses[piece] + np.uint64(place), some)
+        filled += some
+        place += some
+        if filled < taken:
+            piece += 1
+            place = 0
+    return piece, place
 
 
 @njit(nogil=True, cache=True)
@@ -147,7 +164,8 @@ def blake2b(addresses, lengths, size):
     out = np.empty((rows, size // 8), np.uint64)
     state = np.empty((8, LANES), np.uint64)
     ends = np.zeros((LANES, BLOCK), np.uint8)
-    blocks = np.empty(LANES, np.uint64)
+    buffers = np.uint64(ends.ctypes.data) + np.arange(LANES).astype(np.uint64) * np.uint64(BLOCK)
+    blocks = buffers.copy()  # a lane without a row takes in what lies there, and nobody looks
     counts = np.zeros(LANES, np.uint64)
     finals = np.zeros(LANES, np.uint64)
     row = np.full(LANES, -1, np.int64)
@@ -156,53 +174,40 @@ def blake2b(addresses, lengths, size):
     left = np.zeros(LANES, np.int64)
     begun = 0
     done = 0
-    for lane in range(LANES):
-        blocks[lane] = np.uint64(ends[lane].ctypes.data)
     while done < rows:
         for lane in range(LANES):
-            if row[lane] < 0:
-                if begun == rows:
-                    continue
+            if row[lane] < 0 and begun < rows:
                 row[lane] = begun
+                left[lane] = lengths[begun].sum()
                 begun += 1
                 state[:, lane] = IV
-                state[0, lane] ^= np.uint64(0x01010000 ^ size)
+                state[0, lane] ^= np.uint64(0x01010000 ^ size)  # the parameters: RFC 7693, 2.5
                 piece[lane], place[lane], counts[lane] = 0, 0, 0
-                left[lane] = lengths[row[lane]].sum()
-            own = row[lane]
-            while piece[lane] < pieces and place[lane] == lengths[own, piece[lane]]:
+            if row[lane] < 0:
+                continue
+            own, taken = row[lane], min(left[lane], BLOCK)
+            while piece[lane] < pieces - 1 and place[lane] == lengths[own, piece[lane]]:
                 piece[lane] += 1
                 place[lane] = 0
-            taken = min(left[lane], BLOCK)
-            if taken == BLOCK and lengths[own, piece[lane]] - place[lane] >= BLOCK:
+            if lengths[own, piece[lane]] - place[lane] >= BLOCK:
                 blocks[lane] = addresses[own, piece[lane]] + np.uint64(place[lane])
                 place[lane] += BLOCK
             else:
                 ends[lane] = 0
-                buffer = np.uint64(ends[lane].ctypes.data)
-                blocks[lane] = buffer
-                filled = 0
-                while filled < taken:
-                    some = min(taken - filled, lengths[own, piece[lane]] - place[lane])
-                    source = addresses[own, piece[lane]] + np.uint64(place[lane])
-                    copy(buffer + np.uint64(filled), source, some)
-                    filled += some
-                    place[lane] += some
-                    if filled < taken:
-                        piece[lane] += 1
-                        place[lane] = 0
+                blocks[lane] = buffers[lane]
+                piece[lane], place[lane] = _fill(
+                    buffers[lane], taken, addresses[own], lengths[own], piece[lane], place[lane]
+                )
             left[lane] -= taken
             counts[lane] += np.uint64(taken)
-            finals[lane] = np.uint64(0xFFFFFFFFFFFFFFFF) if left[lane] == 0 else np.uint64(0)
+            finals[lane] = ALL if left[lane] == 0 else NONE
         compress(
             np.uint64(state.ctypes.data), np.uint64(blocks.ctypes.data),
             np.uint64(counts.ctypes.data), np.uint64(finals.ctypes.data),
         )  # fmt: skip
         for lane in range(LANES):
             if row[lane] >= 0 and left[lane] == 0:
-                for word in range(size // 8):
-                    out[row[lane], word] = state[word, lane]
+                out[row[lane]] = state[: size // 8, lane]
                 row[lane] = -1
-                blocks[lane] = np.uint64(ends[lane].ctypes.data)
                 done += 1
     return out

@@ -108,9 +108,11 @@ class KeywordFilter(OfSources, Op):
 
     def _reasons(self, column: pa.ChunkedArray, state: _State) -> pa.Array:
         turns = turns_of(column)
+        said = bools(pc.match_substring_regex(turns.texts, state.pattern))
         if set(state.roles) != set(ROLES):
-            turns = turns.where(turns.role(*state.roles))
-        hits = turns.where(bools(pc.match_substring_regex(turns.texts, state.pattern)))
+            # Only now: to copy the texts of some roles costs more than to search all.
+            said = said & turns.role(*state.roles)
+        hits = turns.where(said)
         hits = hits.where(hits.starts())
         found = pc.struct_field(pc.extract_regex(hits.texts, state.pattern), "word").to_pylist()
         reasons: Any = np.full(turns.count, None, object)

@@ -42,7 +42,7 @@ _LICENSES = {
 }
 """Those of the identifiers that the Hub knows which instruction data come under."""
 
-_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B")
+_SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M", "10M<n<100M", "100M<n<1B", "1B<n<10B")
 """The Hub's own classes of size: below a thousand rows, and then each to ten times as many."""
 
 
@@ -129,7 +129,7 @@ def size(rows: int) -> str:
     >>> size(939_344)
     '100K<n<1M'
     """
-    return next((name for power, name in enumerate(_SIZES, 3) if rows < 10**power), "n>1B")
+    return next((name for power, name in enumerate(_SIZES, 3) if rows < 10**power), "10B<n<100B")
 
 
 # -- for people ----------------------------------------------------------------------------------------------
@@ -179,11 +179,15 @@ _TRL = {
     "as lists, under their names.",
     "prompts": "the trainers that generate want the conversation as `prompt`.",
 }
-_RENAMED = 'prompts = load_dataset("{at}", split="train").rename_column("messages", "prompt")'
+_ROWS = 'load_dataset("{at}", split="train")'
+_RENAMED = f'prompts = {_ROWS}.rename_column("messages", "prompt")'
 _TRL_CODE = {
-    "sft": 'trainer = SFTTrainer(model, train_dataset=load_dataset("{at}", split="train"))',
-    "preference": 'trainer = DPOTrainer(model, train_dataset=load_dataset("{at}", "trl", split="train"))',
-    "rlvr": f"{_RENAMED}\ntrainer = GRPOTrainer(model, reward_funcs=reward, train_dataset=prompts)",
+    "sft": f'from trl import SFTTrainer\n\ntrainer = SFTTrainer("MODEL", train_dataset={_ROWS})',
+    "preference": 'from trl import DPOTrainer\n\npairs = load_dataset("{at}", "trl", split="train")\n'
+    'trainer = DPOTrainer("MODEL", train_dataset=pairs)',
+    "rlvr": f"from trl import GRPOTrainer\n\n{_RENAMED}\n"
+    "# your own: reward(completions, ground_truth, dataset, **others), a list of numbers\n"
+    'trainer = GRPOTrainer("MODEL", reward_funcs=reward, train_dataset=prompts)',
     "prompts": _RENAMED,
 }
 _OPEN_INSTRUCT = {

@@ -125,6 +125,8 @@ def _notes(one: Side, two: Side) -> Iterator[str]:
         yield f"the kinds differ ({a['kind']}, {b['kind']}): what is content in one is not in the other"
     if a["seed"] != b["seed"]:
         yield f"the seeds differ ({a['seed']}, {b['seed']}): each selection took other rows"
+    if _counted(one) != _counted(two):
+        yield "tokens are counted by another rule: do not compare their numbers"
     for name, source in two.sources.items():
         old = [n for n, s in one.sources.items() if n not in two.sources and pinned(s) == pinned(source)]
         if name not in one.sources and old:
@@ -132,6 +134,11 @@ def _notes(one: Side, two: Side) -> Iterator[str]:
     for side in (one, two):
         if side.manifest.get("preview"):
             yield f"{side.label} is a preview: it read only the first rows of each source"
+
+
+def _counted(side: Side) -> dict[str, Any]:
+    """How a version counts tokens."""
+    return {key: value for key, value in side.manifest.get("tokens", {}).items() if key != "rows"}
 
 
 # -- the recipe ----------------------------------------------------------------------------------------------
@@ -285,10 +292,12 @@ def why(change: Mapping[str, Any], one: Side, two: Side) -> str:
     added = change["change"] == "added"
     other = one if added else two
     because = change["because"]
-    if because == "dropped":
+    if because in {"dropped", "edited"}:
         names = {step["step"]: step["op"] for step in other.manifest["steps"]}
         name = names.get(change["step"], "a step")
-        return f"{name} (step {change['step']}) dropped it in {other.label}: {change['verdict']}"
+        what = "it" if because == "dropped" else f"the {'earlier' if added else 'new'} text"
+        edited = "" if because == "dropped" else "edited upstream; "
+        return f"{edited}{name} (step {change['step']}) dropped {what} in {other.label}: {change['verdict']}"
     words = {
         "source": f"{other.label} has no such source",
         "selection": f"not selected in {other.label}",
@@ -307,7 +316,7 @@ def _written(change: Mapping[str, Any], one: Side, two: Side) -> str:
     """The steps that write the columns whose values changed."""
     columns = {*(change["columns"] or "").split(", ")}
     steps = [step for side in (one, two) for step in side.manifest["steps"]]
-    names = dict.fromkeys(step["op"] for step in steps if columns & {*step.get("writes", ())})
+    names = dict.fromkeys(step["op"] for step in steps if columns & {*step["writes"]})
     return f", which {', '.join(names)} writes" if names else ", in the source"
 
 

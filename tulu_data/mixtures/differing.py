@@ -4,6 +4,7 @@ A row that only one version has is held against the other version, in this order
 
     source       the other has no source of that name
     dropped      a step of the other rejected it: its `dropped/` has the row, with step and verdict
+    edited       … or the row with its upstream id and another content, if there is just one
     selection    its sort key lies above the cut of the other's selection from the rows as loaded
     quota        … or above the cut of its selection from the rows that passed the steps
     upstream     none of these, and the other read the source at another revision, files or adapter
@@ -55,25 +56,10 @@ CHANGES = pa.schema(
 )
 """The columns of the table of changes: one row per id that differs."""
 
-FILTERS = frozenset(
-    {
-        "also_in",
-        "decontaminate",
-        "exact_dedup",
-        "keyword_filter",
-        "length",
-        "licenses",
-        "minhash",
-        "relevance",
-        "valid_conversation",
-        "valid_pair",
-        "where",
-    }
-)
-"""Steps that only judge rows. Where two versions differ in none but these, a row with the same id has the
-same content, so no text is read; an operator that is not named here costs a pass over the texts."""
-
 BEFORE, AFTER = "before", "after"
+
+_NOTHING = """SELECT NULL::VARCHAR AS id, NULL::VARCHAR AS source, NULL::VARCHAR AS upstream_id,
+    NULL::BIGINT AS step, NULL::VARCHAR AS verdict LIMIT 0"""
 
 
 @dataclass(frozen=True)
@@ -118,6 +104,7 @@ class Comparison:
         """
         for side in (self.before, self.after):
             self._load(side)
+            self._load_dropped(side)
         self._only(self.after, self.before, "added")
         self._only(self.before, self.after, "removed")
         self._pair_edited()
@@ -162,29 +149,47 @@ class Comparison:
     def _only(self, here: Side, other: Side, name: str) -> None:
         self._run(f"CREATE TABLE {name} AS SELECT * FROM {here.name} ANTI JOIN {other.name} USING (id)")
 
+    def _load_dropped(self, side: Side) -> None:
+        """What a version dropped: ids, and what was said of them."""
+        files = dropped_files(side.version.path)
+        rows = f"SELECT id, source, upstream_id, step, verdict FROM {parquet(files)}" if files else _NOTHING
+        self._run(f"CREATE TABLE dropped_{side.name} AS {rows}")
+
     # -- edited upstream -------------------------------------------------------------------------------------
 
     def _pair_edited(self) -> None:
-        """Rows removed and added with the same upstream id, where that is unique on both sides."""
-        once = "SELECT source, upstream_id, min(id) AS id FROM {} WHERE upstream_id IS NOT NULL GROUP BY ALL HAVING count(*) = 1"  # noqa: E501
+        """Rows that have another content on the other side under their upstream id, which is unique there.
+
+        The other content may be among the rows of the other version, or among those that it dropped.
+        """
+        once = """SELECT source, upstream_id, min(id) AS id FROM {} WHERE upstream_id IS NOT NULL
+            GROUP BY ALL HAVING count(*) = 1"""
         one, two = (once.format(name) for name in ("removed", "added"))
         self._run(
             f"""CREATE TABLE edited AS SELECT r.source, r.upstream_id, r.id AS earlier_id, a.id
             FROM ({one}) r JOIN ({two}) a USING (source, upstream_id)"""
         )
+        for name, other in (("added", self.before), ("removed", self.after)):
+            self._run(
+                f"""CREATE TABLE edited_{name} AS SELECT m.source, m.upstream_id, m.id,
+                min(d.step) AS step, arg_min(d.verdict, d.step) AS verdict
+                FROM {name} m JOIN dropped_{other.name} d USING (source, upstream_id)
+                WHERE d.id != m.id GROUP BY ALL"""
+            )
+        for name in ("edited", "edited_added", "edited_removed"):
+            self._only_unique(name)
+
+    def _only_unique(self, name: str) -> None:
+        """Leaves out of a table what has an upstream id that several rows of one version have."""
         for side in (self.before, self.after):
             self._run(
-                f"""DELETE FROM edited WHERE (source, upstream_id) IN (
-                SELECT source, upstream_id FROM {self._everything(side)} SEMI JOIN edited
-                USING (source, upstream_id) GROUP BY ALL HAVING count(DISTINCT id) > 1)"""
+                f"""DELETE FROM {name} WHERE (source, upstream_id) IN (
+                SELECT source, upstream_id FROM (
+                    SELECT id, source, upstream_id FROM {side.name}
+                    UNION ALL SELECT id, source, upstream_id FROM dropped_{side.name}
+                ) SEMI JOIN {name} USING (source, upstream_id)
+                GROUP BY ALL HAVING count(DISTINCT id) > 1)"""
             )
-
-    def _everything(self, side: Side) -> str:
-        """The rows of a version, those that it dropped among them."""
-        kept = f"SELECT id, source, upstream_id FROM {side.name}"
-        files = dropped_files(side.version.path)
-        dropped = f" UNION ALL SELECT id, source, upstream_id FROM {parquet(files)}" if files else ""
-        return f"({kept}{dropped})"
 
     def _edited(self) -> pa.Table:
         return self._table(
@@ -201,22 +206,18 @@ class Comparison:
         known, paired = ("copies_after", "id") if name == "added" else ("copies_before", "earlier_id")
         missing = "copies_before" if name == "added" else "copies_after"
         rows = self._table(
-            f"""SELECT '{name}' AS change, m.id, m.source, m.upstream_id, d.step, d.verdict,
+            f"""SELECT '{name}' AS change, m.id, m.source, m.upstream_id, coalesce(d.step, e.step) AS step,
+            coalesce(d.verdict, e.verdict) AS verdict, d.verdict IS NULL AND e.verdict IS NOT NULL AS edited,
             NULL::VARCHAR AS earlier_id, NULL::VARCHAR AS columns, m.copies AS {known}, 0 AS {missing}
-            FROM {name} m LEFT JOIN ({self._dropped(other, name)}) d USING (id)
+            FROM {name} m LEFT JOIN edited_{name} e USING (id) LEFT JOIN (
+                SELECT id, min(step) AS step, arg_min(verdict, step) AS verdict FROM dropped_{other.name}
+                SEMI JOIN {name} USING (id) GROUP BY ALL
+            ) d USING (id)
             WHERE m.id NOT IN (SELECT {paired} FROM edited) ORDER BY m.id"""
         )
         here = self.after if name == "added" else self.before
         because = list(_responsible(rows, here, other))
         return rows.append_column("because", pa.array(because, pa.string())).select(CHANGES.names)
-
-    def _dropped(self, side: Side, name: str) -> str:
-        """Those of the rows in the table `name` that `side` dropped: id, first step and its verdict."""
-        files = dropped_files(side.version.path)
-        if not files:
-            return "SELECT NULL::VARCHAR AS id, NULL::BIGINT AS step, NULL::VARCHAR AS verdict"
-        return f"""SELECT split_part(id, '+', 1) AS id, min(step) AS step, arg_min(verdict, step) AS verdict
-            FROM {parquet(files)} WHERE split_part(id, '+', 1) IN (SELECT id FROM {name}) GROUP BY ALL"""
 
     # -- rows of both ----------------------------------------------------------------------------------------
 
@@ -229,9 +230,15 @@ class Comparison:
             yield self._values("values", one, two, columns)
 
     def _may_differ(self, column: str) -> bool:
-        """Whether rows of one id can differ in a column of the content."""
-        beside_identity = column.endswith(("_rating", "_model"))
-        return beside_identity or _rewriting(self.before.manifest) != _rewriting(self.after.manifest)
+        """Whether rows of one id can differ in a column of the content.
+
+        Ids cover no ratings and models. Else a step must write the column, and what the steps write must come
+        about otherwise: so texts are read only where that is so.
+        """
+        if column.endswith(("_rating", "_model")):
+            return True
+        one, two = (_writing(side.manifest) for side in (self.before, self.after))
+        return one != two and any(column in writes for _, writes in (*one, *two))
 
     def _hashed(self, side: Side, columns: Iterable[str]) -> str:
         """The rows of a version with a hash for each of these columns: no text is held."""
@@ -280,23 +287,24 @@ class Comparison:
         )
 
 
-def _rewriting(manifest: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """What may give a row another content: the steps that do more than judge, and what seeds them."""
-    steps = (step for step in manifest["steps"] if step["op"] not in FILTERS)
-    return [(step["op"], step["version"], step["fingerprint"], manifest["seed"]) for step in steps]
+def _writing(manifest: Mapping[str, Any]) -> list[tuple[tuple[Any, ...], tuple[str, ...]]]:
+    """The steps that write columns: what each does, seeded by what, and the columns."""
+    seed, steps = manifest["seed"], (step for step in manifest["steps"] if step["writes"])
+    return [((s["op"], s["version"], s["fingerprint"], seed), tuple(s["writes"])) for s in steps]
 
 
 def _responsible(rows: pa.Table, here: Side, other: Side) -> Iterator[str]:
     """What is responsible for `other` not having each of these rows of `here`."""
     sources = rows["source"].to_pylist()
     dropped = rows["verdict"].is_valid().to_pylist()
+    edited = rows["edited"].to_pylist()
     unselected = _unselected(rows, other)
     rest = {name: _unexplained(of, here.sources.get(name)) for name, of in other.sources.items()}
-    for source, gone, cut in zip(sources, dropped, unselected, strict=True):
+    for source, gone, other_text, cut in zip(sources, dropped, edited, unselected, strict=True):
         if source not in other.sources:
             yield "source"
         else:
-            yield "dropped" if gone else cut or rest[source]
+            yield ("edited" if other_text else "dropped") if gone else cut or rest[source]
 
 
 def _unexplained(other: Mapping[str, Any], here: Mapping[str, Any] | None) -> str:

@@ -50,7 +50,7 @@ NEEDED: Mapping[str, type] = {
 
 INSIDE: Mapping[str, tuple[str, ...]] = {
     "sources": ("name", "from", "license", "adapter", "lock", "rows", "share_of_rows", "share_of_tokens"),
-    "steps": ("step", "op", "version", "settings", "fingerprint", "rows_in", "rows_out", "dropped"),
+    "steps": ("step", "op", "version", "settings", "fingerprint", "rows_in", "rows_out", "dropped", "writes"),
     "files": ("rows", "bytes", "sha256"),
 }
 """… and what each entry of these parts tells."""

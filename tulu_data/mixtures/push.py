@@ -20,7 +20,7 @@ from tulu_data.mixtures.card import CARD, CROISSANT, card
 from tulu_data.mixtures.croissant import croissant
 from tulu_data.mixtures.facts import Facts, facts_of
 from tulu_data.mixtures.find import find_version, label, manifest_of
-from tulu_data.mixtures.remote import MAIN, Content, Repository, token
+from tulu_data.mixtures.remote import MAIN, Content, Repository, UnreachableError, token
 from tulu_data.mixtures.store import MANIFEST, Version, check_files
 
 _ROWS = ("data/", "test/", "lineage.parquet")
@@ -31,7 +31,7 @@ _FINDINGS = ("report.html", "*/report.html")
 
 _OURS = re.compile(
     r"(data|test|dropped)/[^/]+\.parquet|(lineage|matches|bad_rows)\.parquet|(manifest|lock)\.json|"
-    r"(.+/)?(certificate\.(json|html)|report\.html)"
+    r"([a-z_]+-[0-9]+/)?(certificate\.(json|html)|report\.html)"
 )
 """What an earlier push may have left, and a later one takes away."""
 
@@ -127,7 +127,7 @@ def push(
         raise StoreError(
             "there is no token for the Hub", remedy="Log in with `hf auth login`, or set HF_TOKEN"
         )
-    remote = Repository(repo, revision or MAIN, held)
+    remote, unseen = _look(repo, revision or MAIN, held, dry_run=dry_run)
     if remote.exists:
         _agree(remote, public=public)
     before = remote.manifest()
@@ -135,7 +135,7 @@ def push(
         _own(remote, before, str(manifest["mixture"]))
     files = _files(found, facts, remote, with_dropped=with_dropped)
     changes = _changes(files, remote)
-    notes = _notes(facts, held, public=public, with_dropped=with_dropped)
+    notes = [*unseen, *_notes(facts, asks=public and not yes, with_dropped=with_dropped)]
     commit = None
     if not dry_run:
         if public and not yes:
@@ -151,9 +151,20 @@ def push(
         replaces=f"{before['mixture']} {before['version']}" if before else None,
         changes=changes,
         licenses={name or "not stated": rows for name, rows in facts.all_licenses().most_common()},
-        notes=notes,
+        notes=tuple(notes),
         commit=commit,
     )
+
+
+def _look(repo: str, branch: str, held: str | None, *, dry_run: bool) -> tuple[Repository, list[str]]:
+    """What lies there; a dry run does without, and says so."""
+    try:
+        remote = Repository(repo, branch, held)
+    except UnreachableError as error:
+        if not dry_run:
+            raise
+        return Repository(repo, branch, held, look=False), [f"{error.what}: what lies there is not known"]
+    return remote, [] if held else ["no token: a private repository of this name would not be seen"]
 
 
 # -- what goes -----------------------------------------------------------------------------------------------
@@ -239,17 +250,15 @@ def _may_publish(facts: Facts) -> None:
         raise UsageError(what, remedy="If you may publish them, say so with --yes")
 
 
-def _notes(facts: Facts, held: str | None, *, public: bool, with_dropped: bool) -> tuple[str, ...]:
+def _notes(facts: Facts, *, asks: bool, with_dropped: bool) -> list[str]:
     notes = []
-    if held is None:
-        notes.append("no token: a private repository of this name would not be seen")
     if facts.synthetic:
         notes.append("these rows are a synthetic sample; the card says so")
-    if public and (doubtful := _doubtful(facts)):
+    if asks and (doubtful := _doubtful(facts)):
         notes.append(f"publishing needs --yes: {', '.join(doubtful)}")
     here = [source["from"] for source in facts.manifest["sources"] if Path(source["from"]).is_absolute()]
     if here:
         notes.append(f"the card and the manifest name paths of this machine, such as {here[0]}")
     if with_dropped:
         notes.append("rejected rows go too; they may be contaminated, or under other licences than the rows")
-    return tuple(notes)
+    return notes

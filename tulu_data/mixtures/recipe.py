@@ -45,7 +45,7 @@ DECONTAMINATE = "decontaminate"
 PAIR = "pair"
 """The step that makes pairs of completions."""
 
-RESERVED = ("_dropped", "_lineage", "_matches", "versions")
+RESERVED = ("_dropped", "_lineage", "_matches", "_test", "versions")
 """Endings of view names (see `views`), which no mixture may take."""
 
 

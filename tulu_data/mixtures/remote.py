@@ -61,26 +61,31 @@ class RemoteFile:
         return digest.hexdigest() == (self.sha256 or self.git)
 
 
+class UnreachableError(StoreError):
+    """The Hub does not answer."""
+
+
 class Repository:
-    """One branch of a dataset repository, as it is now.
+    """One branch of a dataset repository, as it is now; or, where nobody looks, as if there were none.
 
     Raises:
         UsageError: the name names no repository.
-        StoreError: the Hub cannot be reached, or does not give what is asked.
+        UnreachableError: the Hub does not answer.
+        StoreError: the Hub does not give what is asked.
     """
 
-    def __init__(self, name: str, branch: str, token: str | None) -> None:
+    def __init__(self, name: str, branch: str, token: str | None, *, look: bool = True) -> None:
         from huggingface_hub import HfApi
 
         self.name, self.branch = name, branch
         _check_name(name)
         # `False` keeps the library from sending a token of its own choice.
         self._api: HfApi = HfApi(token=token or False)
-        info, self.head = self._look()
+        info, head = self._look() if look else (None, None)
         self.exists = info is not None
         self.private = bool(info and info.private)
-        self.has_branch = self.head is not None
-        self.start: str | None = self.head or (str(info.sha) if info else None)
+        self.has_branch = head is not None
+        self.start: str | None = head or (str(info.sha) if info else None)
         """The commit whose files a push begins with; that of `main` where the branch is new."""
 
     @property
@@ -203,7 +208,10 @@ _REFUSALS = {
         "It needs write access there: https://huggingface.co/settings/tokens",
     ),
     404: ("the Hub has no {name}, or the token may not see it", "Look at the name, and at who is logged in"),
-    409: ("{name} was changed by someone else meanwhile", "Push again, so that their change is seen"),
+    409: (
+        "the Hub sees a conflict over {name}",
+        "It may exist where the token does not see it; else push again",
+    ),
     412: ("{name} was changed by someone else meanwhile", "Push again, so that their change is seen"),
     429: ("the Hub takes no more requests for now", _AGAIN),
 }
@@ -221,7 +229,7 @@ def _explain(error: Exception, name: str) -> StoreError | None:
     if "Invalid metadata in README.md" in str(error):
         return StoreError(f"the Hub does not take the card: {' '.join(str(error).split())}")
     if isinstance(error, ConnectionError | TimeoutError) or _is_http(error):
-        return StoreError(f"the Hub cannot be reached ({type(error).__name__})", remedy=_AGAIN)
+        return UnreachableError(f"the Hub cannot be reached ({type(error).__name__})", remedy=_AGAIN)
     return None
 
 

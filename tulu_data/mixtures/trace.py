@@ -95,10 +95,11 @@ def trace(
     store = store or (workspace or Workspace.here()).root / "store"
     found = find_version(version, store)
     at = _Tracing(found, manifest_of(found.path), duckdb.connect(":memory:"))
-    candidates = _candidates(row, at)
-    if len(candidates) > 1:
-        raise _ambiguous(row, candidates, at)
-    return _of_row(candidates[0], at) if candidates else _of_nothing(row, at)
+    with at.connection:
+        candidates = _candidates(row, at)
+        if len(candidates) > 1:
+            raise _ambiguous(row, candidates, at)
+        return _of_row(candidates[0], at) if candidates else _of_nothing(row, at)
 
 
 # -- finding it ----------------------------------------------------------------------------------------------
@@ -231,14 +232,16 @@ def _steps(row: Mapping[str, Any], at: _Tracing, dropped: int | None) -> Iterato
     """What each step did: kept the row, with the evidence it wrote, or dropped it, or was not reached."""
     evidence = _evidence(row, at)
     matches = _matches(row["id"], at)
-    for step in at.manifest["steps"]:
+    steps = at.manifest["steps"]
+    reached = [step for step in steps if dropped is None or step["step"] <= dropped]
+    author = {name: step["step"] for step in reached for name in step["writes"]}  # the last one's words stand
+    for step in steps:
         number = step["step"]
         told: dict[str, Any] = {"stage": "step", "step": number, "op": step["op"]}
         if dropped is not None and number > dropped:
             yield told | {"outcome": "not reached"}
             continue
-        wrote = step.get("writes", list(evidence) if number == dropped else [])
-        own = {name: evidence.pop(name) for name in wrote if name in evidence}
+        own = {name: value for name, value in evidence.items() if author.get(name) == number}
         if matches and step["op"] == "decontaminate":
             own["matches"], matches = matches, []
         told["outcome"] = "dropped" if number == dropped else "kept"

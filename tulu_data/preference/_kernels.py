@@ -44,8 +44,9 @@ def parted(prompts, before, ones, others, ignored, most):
     high = np.uint64(32)
     for row in range(rows):
         e, m, f = ends[0, row], ends[1, row], ends[2, row]
+        full = e + m + most
         for i in range(prompts[1][row], prompts[1][row + 1]):
-            if e + m == ends[0, row] + ends[1, row] + most:
+            if e + m == full:
                 break
             word = prompts[0][i]
             if _holds(ignored, 0, ignored.size, word):
@@ -68,8 +69,7 @@ def parted(prompts, before, ones, others, ignored, most):
                 foreign[f] = np.uint32(word >> high)
                 f += 1
         ends[0, row + 1], ends[1, row + 1], ends[2, row + 1] = e, m, f
-    return (echoed[:e] if rows else echoed, missing[:m] if rows else missing,
-            foreign[:f] if rows else foreign, ends)  # fmt: skip
+    return echoed[: ends[0, rows]], missing[: ends[1, rows]], foreign[: ends[2, rows]], ends
 
 
 @njit(nogil=True, cache=True)
@@ -122,7 +122,7 @@ def _asked(echoed, missing, ends, count, limit):
 
 
 @njit(nogil=True, cache=True)
-def explain(echoed, missing, foreign, ends, weights, own_at_most, least, limit, candidates):
+def explain(echoed, missing, foreign, ends, weights, common, own_at_most, least, limit, candidates):
     """How well each row's prompt explains its answers, and which other prompt does so best.
 
     Args:
@@ -131,6 +131,9 @@ def explain(echoed, missing, foreign, ends, weights, own_at_most, least, limit, 
         foreign: likewise.
         ends: int64 [3, rows + 1], of these.
         weights: float64, of every word; none below 0.
+        common: words that weigh no more are of the language, not of a topic. Where the answers hold less than
+            a quarter of the prompt's, they are in another language, any prompt of which would fit: such rows
+            are not looked at further.
         own_at_most: rows whose own prompt explains more are not looked at further.
         least: so much must the words of a prompt weigh, for it to be missed and for another to be found.
         limit: prompts are looked for by words that no more of them share.
@@ -161,6 +164,14 @@ def explain(echoed, missing, foreign, ends, weights, own_at_most, least, limit, 
     held_by = np.full(weights.size, -1, np.int64)
     for row in range(rows):
         if not own[row] <= own_at_most or total[row] < least:
+            continue
+        spoken = 0
+        silent = 0
+        for i in range(ends[0, row], ends[0, row + 1]):
+            spoken += np.int64(weights[echoed[i]] <= common)
+        for i in range(ends[1, row], ends[1, row + 1]):
+            silent += np.int64(weights[missing[i]] <= common)
+        if silent > 3 * spoken:
             continue
         count = 0
         most = 0.0

@@ -28,6 +28,8 @@ TIMES = 2
 SURPRISE = 1.5
 """The words of a prompt that both answers hold must weigh this many times ln(rows): 1 is what the best of as
 many prompts reaches by chance, if words were independent; words of a topic come together."""
+COMMON = 0.1
+"""Words that so many of a source's rows hold are of its language."""
 PROMPT_WORDS = 96
 """Of a longer prompt, so many words are looked at."""
 SHARED_BY = 100
@@ -215,7 +217,7 @@ class ComparePrompts(_Relevance, Fold):
         numbers = [_kernels.places(word, known) for word in words]
         least = SURPRISE * math.log(len(rows))
         own, other, best = _kernels.explain(
-            *numbers, ends, weights, self.own_at_most, least, SHARED_BY, CANDIDATES
+            *numbers, ends, weights, -math.log(COMMON), self.own_at_most, least, SHARED_BY, CANDIDATES
         )
         found = (best >= 0) & (other >= self.other_at_least) & (other >= TIMES * np.nan_to_num(own))
         places = pa.array(best, mask=~found)

@@ -84,6 +84,33 @@ def open_paths(spec: SourceSpec, paths: Sequence[Path], shown: Sequence[str] | N
     return FileSource(spec, spec.from_, files)
 
 
+def files_below(
+    folder: Path, pattern: str, names: Sequence[str], dataset: str, shown: str
+) -> tuple[DataFile, ...]:
+    """The files of a dataset's folder that a glob matches, in the order of their names.
+
+    Args:
+        folder: where the dataset lies.
+        pattern: the glob.
+        names: the files that the dataset has.
+        dataset: begins the name by which each file is shown and locked.
+        shown: how an error names the dataset.
+
+    Raises:
+        SourceError: the glob leads out of the folder, or matches nothing.
+    """
+    if pattern.startswith("/") or ".." in pattern.split("/"):
+        raise SourceError(f"`files: {pattern}` leads out of the dataset", where=shown)
+    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    if not found:
+        raise SourceError(
+            f"{shown} has no file {pattern!r}",
+            expected="a glob of its files",
+            nearest=nearest(pattern, names),
+        )
+    return tuple(DataFile(path, f"{dataset}/{path.relative_to(folder).as_posix()}") for path in found)
+
+
 def check(file: DataFile, spec: SourceSpec) -> None:
     """Refuse a file that is missing, unreadable, misnamed or of no known format, and keys that misfit."""
     where = Where(file.shown)

@@ -31,7 +31,7 @@ class HubSource(Source):
     commit: str
     split: str
     builders: tuple[Any, ...]
-    hub: _Hub
+    hub: Hub
     nbytes: int | None = None
 
     def lock(self) -> SourceLock:
@@ -61,14 +61,11 @@ def open_dataset(spec: SourceSpec, dataset: str, mirror: Path | None) -> HubSour
         SourceError: there is no such dataset, revision, config or split; it is gated or needs code to load;
             or the Hub cannot be reached.
     """
-    hub = _Hub(dataset, spec.revision or "main", mirror)
+    hub = Hub(dataset, spec.revision or "main", mirror)
     commit = hub.commit()
     split = spec.split or "train"
     configs: Sequence[str | None] = hub.configs(commit) if spec.config == ALL else [spec.config]
-    if spec.files is not None:
-        builders: tuple[Any, ...] = (hub.of_files(spec.files, split, commit),)
-    else:
-        builders = tuple(hub.builder(config, commit) for config in configs)
+    builders = tuple(hub.builder(config, commit) for config in configs)
     for builder in builders:
         check_name("split", split, splits(builder), f"{spec.from_}, config {builder.config.name}")
     return HubSource(spec, spec.from_, commit, split, builders, hub)
@@ -91,7 +88,7 @@ def splits(builder: Any) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Hub:
+class Hub:
     """One dataset on the Hub; each call turns what can go wrong into one `SourceError`."""
 
     dataset: str
@@ -100,22 +97,25 @@ class _Hub:
 
     @property
     def path(self) -> str:
-        # Without the prefix `datasets` would prefer a folder `org/name` of the working directory.
+        """Its name for `datasets`, which would else prefer a folder `org/name` of the working directory."""
         return f"hf://datasets/{self.dataset}"
 
     def commit(self) -> str:
+        """The commit that the revision names now."""
         from huggingface_hub import HfApi
 
         with self.explained():
             return str(HfApi().dataset_info(self.dataset, revision=self.revision, timeout=_TIMEOUT).sha)
 
     def configs(self, commit: str) -> list[str]:
+        """The names of its configs."""
         from datasets import get_dataset_config_names
 
         with self.explained():
             return sorted(get_dataset_config_names(self.path, revision=commit))
 
     def builder(self, config: str | None, commit: str) -> Any:
+        """What `datasets` makes of a config."""
         from datasets import load_dataset_builder
 
         with self.explained():
@@ -131,17 +131,6 @@ class _Hub:
                     f"hf:{self.dataset} has several configs",
                     expected=f"`config:` with one of: {', '.join(known)}",
                 ) from error
-        return self._at(builder, commit)
-
-    def of_files(self, pattern: str, split: str, commit: str) -> Any:
-        """A builder of some of the dataset's files."""
-        from datasets import load_dataset_builder
-
-        with self.explained():
-            builder = load_dataset_builder(self.path, data_files={split: pattern}, revision=commit)
-        return self._at(builder, commit)
-
-    def _at(self, builder: Any, commit: str) -> Any:
         if builder.hash != commit:
             # Where the Hub fails half-way, `datasets` takes whatever revision its cache holds.
             raise self._unreachable("it answered only in part")
@@ -149,6 +138,7 @@ class _Hub:
 
     @contextmanager
     def explained(self) -> Iterator[None]:
+        """Whatever goes wrong inside is told as what it means."""
         try:
             yield
         except SourceError:
@@ -192,7 +182,7 @@ class _Hub:
 
         if "scripts are no longer supported" in str(error):
             what = f"hf:{self.dataset} is loaded by a script, which `datasets` no longer runs"
-            return SourceError(what, remedy="Download its data files and name them: `from: data/x.jsonl`")
+            return SourceError(what, remedy="Name its data files, which need none: `files: data/*.jsonl`")
         if isinstance(error, DataFilesNotFoundError | EmptyDatasetError):
             return SourceError(f"hf:{self.dataset} holds no data files that `datasets` can read")
         return None

@@ -14,8 +14,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from tulu_data.errors import SourceError, nearest
-from tulu_data.sources.files import FileSource, check
+from tulu_data.errors import SourceError
+from tulu_data.sources.files import FileSource, check, files_below
 from tulu_data.sources.hub import ALL, check_name, splits
 from tulu_data.sources.source import FileLock, SourceSpec
 from tulu_data.sources.streams import DataFile
@@ -53,7 +53,8 @@ def open_mirrored(spec: SourceSpec, dataset: str, mirror: Path) -> MirrorSource:
     files: list[DataFile] = []
     used: list[str] = []
     if spec.files is not None:
-        files = _matching(folder, dataset, spec)
+        names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        files += files_below(folder, spec.files, names, dataset, f"{spec.from_}, in the mirror,")
         used.append("default")
     for builder in _builders(folder, spec) if spec.files is None else ():
         of = f"{spec.from_}, config {builder.config.name}, in the mirror {mirror}"
@@ -67,22 +68,6 @@ def open_mirrored(spec: SourceSpec, dataset: str, mirror: Path) -> MirrorSource:
     source = MirrorSource(spec, spec.from_, tuple(files), config=spec.config or used[0], split=split)
     source.synthetic = (folder / SAMPLE).is_file()
     return source
-
-
-def _matching(folder: Path, dataset: str, spec: SourceSpec) -> list[DataFile]:
-    """The files of the dataset that `spec.files` matches, in the order of their names."""
-    pattern = str(spec.files)
-    if pattern.startswith("/") or ".." in pattern.split("/"):
-        raise SourceError(f"`files: {pattern}` leads out of the dataset", where=spec.from_)
-    found = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != SAMPLE)
-    if not found:
-        there = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-        raise SourceError(
-            f"{spec.from_} has no file {pattern!r} in the mirror",
-            expected="a glob of its files",
-            nearest=nearest(pattern, there),
-        )
-    return [DataFile(path, f"{dataset}/{path.relative_to(folder).as_posix()}") for path in found]
 
 
 def _builders(folder: Path, spec: SourceSpec) -> list[Any]:

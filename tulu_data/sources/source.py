@@ -2,6 +2,7 @@
 
 path or glob            parquet, jsonl, json, csv or tsv; plain, .gz or .zst       files.py
 hf:ORG/NAME             the Hugging Face Hub, or the mirror folder in its place    hub.py, mirror.py
+    with `files:`       some of its files, read as files                           hub_files.py, mirror.py
 mirror:ORG/NAME         the mirror folder alone: data that is not on the Hub       mirror.py
 store:KIND/NAME@vK      a version of the store, found by the caller's resolver
 """
@@ -139,6 +140,7 @@ def _mirror_from_environment() -> Path | None:
 
 def _open_dataset(spec: SourceSpec, dataset: str, mirror: Path | None, *, only_mirror: bool) -> Source:
     from tulu_data.sources.hub import open_dataset
+    from tulu_data.sources.hub_files import open_dataset_files
     from tulu_data.sources.mirror import open_mirrored
 
     if dataset.count("/") != 1 or not all(dataset.split("/")) or ".." in dataset:
@@ -156,7 +158,8 @@ def _open_dataset(spec: SourceSpec, dataset: str, mirror: Path | None, *, only_m
         return open_mirrored(spec, dataset, mirror)
     if only_mirror:
         raise _not_mirrored(spec, dataset, mirror)
-    return open_dataset(spec, dataset, mirror)
+    opened = open_dataset if spec.files is None else open_dataset_files
+    return opened(spec, dataset, mirror)
 
 
 def _not_mirrored(spec: SourceSpec, dataset: str, mirror: Path | None) -> SourceError:

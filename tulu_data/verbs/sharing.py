@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,6 +47,10 @@ def push(version: str, repo: str, as_json: bool, dry_run: bool, **settings: Any)
     otherwise. One commit sends the files that differ and takes away those of an earlier version; a tag keeps
     the version's name. Log in first, with `hf auth login` or HF_TOKEN.
     """
+    if not sys.stderr.isatty():
+        from huggingface_hub.utils.tqdm import disable_progress_bars
+
+        disable_progress_bars()
     done = tulu_data.push(version, repo, dry_run=dry_run, **settings)
     if as_json:
         print_json(done.summary)

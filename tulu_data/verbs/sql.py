@@ -73,7 +73,7 @@ def _print_json(answer: Answer, limit: int | None) -> None:
     """A list of objects, one a line as they come; in ASCII, so that nothing in it can act on a terminal."""
     before = "[\n"
     for row in islice(answer.dicts(), limit):
-        click.echo(f"{before}  {json.dumps(_plain(row))}", nl=False)
+        sys.stdout.write(f"{before}  {json.dumps(_plain(row))}")  # `click.echo` would flush every one
         before = ",\n"
     click.echo("\n]" if before == ",\n" else "[]")
 

@@ -54,7 +54,7 @@ def print_details(told: Mapping[str, Any]) -> None:
         return
     manifest = told["manifest"]
     rows, size = f"{manifest['rows']:,} {manifest['kind']} rows", f"{told['bytes'] / 1e6:,.1f} MB"
-    print(visible(f"{told['name']}: {rows}, {size}, built {manifest.get('built')}"))
+    print(visible(f"{told['name']}: {rows}, {_tokens(manifest)}{size}, built {manifest.get('built')}"))
     print(f"{visible(told['path'])}\nlogical hash {visible(manifest['logical_hash'])}\n")
     _print_sources(manifest)
     _print_steps(manifest["steps"])
@@ -65,6 +65,11 @@ def print_details(told: Mapping[str, Any]) -> None:
     for row in told["examples"]:
         print()
         print_row(row, LONGEST)
+
+
+def _tokens(manifest: Row) -> str:
+    told = manifest.get("tokens")
+    return f"{told['rows']:,} tokens ({told['counted']}), " if told else ""
 
 
 def _print_recipe(told: Mapping[str, Any]) -> None:

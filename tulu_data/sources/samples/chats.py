@@ -32,21 +32,23 @@ from tulu_data.sources.samples.sft import SYSTEM, dialogue, kept
 def sharegpt(case: Case) -> Made:
     """ShareGPT's JSON: several names for the speakers, and conversations that are empty or very long."""
     quirk = case.quirk(
-        "other_names", "bing", "system", "empty", "begins_with_answer", "long", "ends_with_user"
+        "other_names", "bing", "bard", "system", "empty", "begins_with_answer", "long", "ends_with_user"
     )
     texts, why, labels = dialogue(case, 30 if quirk == "long" else 1 + case.number % 4)
-    names = {"other_names": ("user", "chatgpt"), "bing": ("human", "bing")}.get(quirk, ("human", "gpt"))
-    said_in_turn = [{"from": names[i % 2], "value": text} for i, text in enumerate(texts)]
+    asks = "user" if quirk == "other_names" else "human"
+    answers = {"other_names": "chatgpt", "bing": "bing", "bard": "bard"}.get(quirk, "gpt")
+    said_in_turn = [{"from": (asks, answers)[i % 2], "value": text} for i, text in enumerate(texts)]
     if quirk == "system":
         said_in_turn.insert(0, {"from": "system", "value": SYSTEM})
     if quirk == "begins_with_answer":
         said_in_turn.insert(0, {"from": "gpt", "value": case.talk.answer()})
+    row = {"id": f"{case.id(7)}_{case.number}", "conversations": said_in_turn}
     if quirk == "ends_with_user":
         said_in_turn.append({"from": "human", "value": case.talk.follow_up()})
-    row = {"id": f"{case.id(7)}_{case.number}", "conversations": said_in_turn}
+        return Made([row], "dropped", quirk)
     if quirk == "empty":
         return Made([row | {"conversations": []}], "dropped", "no_messages")
-    return kept(case, row, quirk or why, *labels)
+    return kept(case, row, why or quirk, *labels)
 
 
 def wizardlm(case: Case) -> Made:
@@ -61,7 +63,7 @@ def lima(case: Case) -> Made:
     texts, why, labels = dialogue(case, 3 if case.number % 6 == 5 else 1)
     odd = case.quirk("odd_length")
     return kept(
-        case, {"conversations": texts + ([case.talk.follow_up()] if odd else [])}, odd or why, *labels
+        case, {"conversations": texts + ([case.talk.follow_up()] if odd else [])}, why or odd, *labels
     )
 
 
@@ -191,7 +193,7 @@ def wildchat(case: Case) -> Made:
         "toxic": quirk == "toxic",
         "redacted": quirk == "redacted",
     }
-    return kept(case, row, quirk or why, *labels)
+    return kept(case, row, why or quirk, *labels)
 
 
 def _wild_turn(case: Case, turn: Message, number: int, language: str, quirk: str, time: datetime) -> Row:

@@ -226,4 +226,5 @@ class Talk:
 
     def _several(self, patterns: tuple[str, ...], least: int, most: int) -> list[str]:
         count = least + int(self._random() * (most - least + 1))
-        return [self.fill(self.pick(patterns)) for _ in range(count)]
+        begun = int(self._random() * len(patterns))  # one after the other, so that none comes twice
+        return [self.fill(patterns[(begun + i) % len(patterns)]) for i in range(count)]
