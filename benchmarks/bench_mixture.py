@@ -1,4 +1,4 @@
-"""How fast a mixture of the size of Tülu 3's is built, beside `datasets` and DuckDB: `make bench` prints this.
+"""How fast a mixture of the size of Tülu 3's is built, beside `datasets` and DuckDB.
 
 The mirror of `mirror.py` (939,344 conversations of 19 sources, 2.9 GB of text) is built into a version with
 every kind of step: valid_conversation, keyword_filter, exact_dedup, minhash, decontaminate against the whole
@@ -29,6 +29,7 @@ from typing import Any
 
 import corpus
 import mirror
+import pyarrow as pa
 import pyarrow.parquet as pq
 from measure import process
 
@@ -78,9 +79,8 @@ def _report(options: argparse.Namespace, place: Path) -> None:
     files = sorted((place / "mirror").rglob("*.parquet"))
     rows = sum(pq.read_metadata(file).num_rows for file in files)
     megabytes = sum(_megabytes(file) for file in files)
-    print(
-        f"\n{rows:,} conversations, {megabytes:,.0f} MB of text; {THREADS} threads of {os.cpu_count()} cores\n"
-    )
+    machine = f"{THREADS} threads of {os.cpu_count()} cores"
+    print(f"\n{rows:,} conversations, {megabytes:,.0f} MB of text; {machine}\n")
     found = {name: _run(options, name) for name in RUNS}
     whole = found["full"]
     marks = whole["marks"]
@@ -102,7 +102,7 @@ def _report(options: argparse.Namespace, place: Path) -> None:
 
 def _megabytes(file: Path) -> float:
     parts = pq.ParquetFile(file).iter_batches(columns=["messages"])
-    return sum(corpus.text_bytes(pq.pa.Table.from_batches([part])) for part in parts) / 1e6
+    return sum(corpus.text_bytes(pa.Table.from_batches([part])) for part in parts) / 1e6
 
 
 def _run(options: argparse.Namespace, name: str) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _compile(options: argparse.Namespace, place: Path) -> None:
         _run(small, "full")
 
 
-# -- the runs, each in a process of its own --------------------------------------------------------------------
+# -- the runs, each in a process of its own ------------------------------------------------------------------
 
 
 class Marks(Progress):
@@ -178,7 +178,7 @@ def _build(place: Path, name: str) -> dict[str, Any]:
     from tulu_data import build
     from tulu_data.workspace import Workspace
 
-    marks = Marks()
+    marks, space = Marks(), Workspace(place)
     shutil.rmtree(place / "store" / "mixtures" / name, ignore_errors=True)
     build(
         name,
@@ -215,10 +215,10 @@ def _duckdb(place: Path) -> dict[str, Any]:
     import duckdb
 
     with tempfile.TemporaryDirectory(dir=place) as folder:
-        settings = {"threads": THREADS, "memory_limit": "4GB", "temp_directory": folder}
+        settings: dict[str, Any] = {"threads": THREADS, "memory_limit": "4GB", "temp_directory": folder}
         with duckdb.connect(config=settings) as connection:
             connection.execute(
-                f"COPY (SELECT * FROM read_parquet('{place}/mirror/**/*.parquet') ORDER BY hash('42/' || id)) "
+                f"COPY (FROM read_parquet('{place}/mirror/**/*.parquet') ORDER BY hash('42/' || id)) "
                 f"TO '{folder}/out.parquet' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3)"
             )
     return {"cores": time.process_time()}

@@ -1,9 +1,9 @@
 """A mirror of the size of the Tülu 3 SFT mixture: 939,344 conversations, 2.9 GB of text, always the same.
 
-Every text is put together from texts of the real data sets: a question is one of theirs (now and then two), an
-answer is as many as it takes to reach a length drawn from a log-normal distribution, since the texts at hand
-are shorter than those of the mixture. The 19 sources have the names and counts of the mixture's `source` values
-(paper: arXiv 2411.15124; the released mixture has one row less). The source of Aya draws from texts beyond ASCII.
+Every text is put together from texts of the real data sets: a question is one of theirs (now and then two),
+an answer is as many as it takes to reach a length drawn from a log-normal distribution, since the texts at
+hand are shorter than those of the mixture. The 19 sources have the names and counts of the mixture's `source`
+values (arXiv 2411.15124; the released mixture has one row less). Aya's draws from texts beyond ASCII alone.
 In every source 2 % of the rows repeat an earlier one, and 1 % do so with a few words more.
 """
 
@@ -155,7 +155,7 @@ def _with_repeats(messages: pa.Array, random: np.random.Generator) -> pa.Array:
     flat, sizes = taken.flatten(), pc.list_value_length(taken).to_numpy()
     ends = np.concatenate([[0], np.cumsum(sizes)])
     last = np.zeros(len(flat), bool)
-    last[ends[1:][(EQUAL <= chance) & (chance < EQUAL + NEARLY)] - 1] = True
+    last[ends[1:][(chance >= EQUAL) & (chance < EQUAL + NEARLY)] - 1] = True
     texts = pc.struct_field(flat, "content")
     more = pc.binary_join_element_wise(texts, "I hope that this helps.", "\n")
     texts = pc.if_else(pa.array(last), more, texts)

@@ -64,10 +64,12 @@ def test_every_example_of_the_help_runs(verb: str, tmp_path: Path, monkeypatch: 
 
 
 def test_mixtures_lists_versions_and_recipes(place: Place, capsys: Printed) -> None:
+    place.build(limit=4)
     text = said(capsys, "mixtures")
     assert [line.split()[:3] for line in text.splitlines() if line.startswith("mini ")] == [
         ["mini", "v1", "sft"],
         ["mini", "v2", "sft"],
+        ["mini", "preview", "sft"],
     ]
     assert text.count("latest") == 1
     assert any(line.startswith("sft_mini") and "not built" in line for line in text.splitlines())
@@ -136,7 +138,15 @@ def test_trace_prints_a_line_per_stage(place: Place, capsys: Printed) -> None:
     (row,) = told(capsys, "show", "mini", "--examples", "1")["examples"]
     text = said(capsys, "trace", "mini", row["id"])
     assert text.startswith(f"mini@v2  {row['id']}: kept\n")
-    for part in ("source ", "selection ", "1 exact_dedup ", "lies in ", "\n  user: "):
+    for part in (
+        "\nfrom ",
+        "\nrow ",
+        "\nupstream id  ",
+        "\nselection ",
+        "1 exact_dedup ",
+        "lies in ",
+        "\n  user: ",
+    ):
         assert part in text
     assert told(capsys, "trace", "mini", row["id"])["outcome"] == "kept"
     assert "the source did not have it" in said(capsys, "trace", "mini", f"chat/{'0' * 32}/0")

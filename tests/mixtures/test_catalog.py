@@ -36,6 +36,15 @@ def test_recipes_that_are_only_included_are_left_out(mini: Place) -> None:
     assert "parts/base" not in listed(mini)
 
 
+def test_a_preview_is_listed_beside_the_versions(mini: Place) -> None:
+    assert listed(mini)["mini"]["preview"] is None
+    preview = mini.build(limit=3)
+    found = listed(mini)["mini"]["preview"]
+    assert (found["name"], found["number"], found["rows"]) == ("mini@preview", None, preview.rows)
+    (preview.path / "manifest.json").write_text("{}")
+    assert "is damaged" in listed(mini)["mini"]["preview"]["problem"]
+
+
 def test_a_version_stays_listed_when_its_recipe_is_gone(mini: Place) -> None:
     mini.build()
     (mini.root / "mixtures" / "mini.yaml").unlink()

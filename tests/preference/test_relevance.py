@@ -226,7 +226,7 @@ def plain(rows: Sequence[Row]) -> list[tuple[float, float | None, int | None]]:
             gained = weigh(asked & foreign)
             if gained >= least - 1e-9 and gained * gained / weigh(asked) > best[0] + 1e-9:
                 best = gained * gained / weigh(asked), gained / weigh(asked), number
-        in_language = len(prompt & common) <= 4 * len(prompt & common & (one | other))
+        in_language = len(prompt & common) <= 6 * len(prompt & common & (one | other))
         fits = (
             in_language and own <= 0.3 and weigh(prompt) >= least - 1e-9 and best[1] >= max(0.15, TIMES * own)
         )

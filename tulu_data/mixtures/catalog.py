@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from tulu_data.errors import RecipeError, StoreError, TuluDataError, unknown
 from tulu_data.mixtures.find import (
+    PREVIEW,
     TRAIN,
     Place,
     find_version,
@@ -19,7 +20,7 @@ from tulu_data.mixtures.find import (
     readable,
     size_of,
 )
-from tulu_data.mixtures.store import MANIFEST, MIXTURES, Version, mixtures, versions
+from tulu_data.mixtures.store import MANIFEST, MIXTURES, Version, mixtures, previews, versions
 from tulu_data.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ EXAMPLES = 2
 
 
 def catalog(*, store: Path | None = None, workspace: Workspace | None = None) -> list[dict[str, Any]]:
-    """Every mixture that has a recipe or a version, by name: `{mixture, recipe, kind, problem, versions}`.
+    """Every mixture that has a recipe or a version: `{mixture, recipe, kind, problem, versions, preview}`.
 
     `recipe` is the name that builds it, or None where only versions are left; `versions` has, the first one
-    first, `{name, version, number, kind, rows, built, bytes, latest, path, problem}`. What cannot be read has
-    its `problem`, and the rest is listed.
+    first, `{name, version, number, kind, rows, built, bytes, latest, path, problem}`, and `preview` the same
+    of the last build with a limit, or None. What cannot be read has its `problem`, and the rest is listed.
 
     Args:
         store: the store; `store/` in the workspace unless given. It may be missing.
@@ -47,13 +48,25 @@ def catalog(*, store: Path | None = None, workspace: Workspace | None = None) ->
     listed = {entry["mixture"]: entry for entry in _recipes(workspace)}
     for name in mixtures(store):
         entry = listed.setdefault(name, _entry(name))
-        entry["versions"] = list(_versions(store, name))
+        known = versions(store, name)
+        entry["versions"] = [_version(version, latest=version is known[-1]) for version in known]
         entry["kind"] = entry["kind"] or entry["versions"][-1]["kind"]
+    for name in previews(store):
+        entry = listed.setdefault(name, _entry(name))
+        entry["preview"] = _version(find_version(f"{name}@{PREVIEW}", store), latest=False)
+        entry["kind"] = entry["kind"] or entry["preview"]["kind"]
     return [listed[name] for name in sorted(listed)]
 
 
 def _entry(mixture: str, recipe: str | None = None, kind: str | None = None) -> dict[str, Any]:
-    return {"mixture": mixture, "recipe": recipe, "kind": kind, "problem": None, "versions": []}
+    return {
+        "mixture": mixture,
+        "recipe": recipe,
+        "kind": kind,
+        "problem": None,
+        "versions": [],
+        "preview": None,
+    }
 
 
 def _recipes(workspace: Workspace) -> Iterator[dict[str, Any]]:
@@ -72,25 +85,23 @@ def _recipes(workspace: Workspace) -> Iterator[dict[str, Any]]:
             yield _entry(recipe.name, name, recipe.kind)
 
 
-def _versions(store: Path, mixture: str) -> Iterator[dict[str, Any]]:
-    known = versions(store, mixture)
-    for version in known:
-        told: Mapping[str, Any] = {}
-        problem = None
-        try:
-            told = manifest_of(version.path)
-        except StoreError as error:
-            problem = str(error)
-        yield {
-            "name": label(version),
-            "version": version.name,
-            "number": version.number,
-            **{key: told.get(key) for key in ("kind", "rows", "built")},
-            "bytes": size_of(version.path),
-            "latest": version is known[-1],
-            "path": str(version.path),
-            "problem": problem,
-        }
+def _version(version: Version, *, latest: bool) -> dict[str, Any]:
+    told: Mapping[str, Any] = {}
+    problem = None
+    try:
+        told = manifest_of(version.path)
+    except StoreError as error:
+        problem = str(error)
+    return {
+        "name": label(version),
+        "version": version.name if version.number else PREVIEW,
+        "number": version.number or None,
+        **{key: told.get(key) for key in ("kind", "rows", "built")},
+        "bytes": size_of(version.path),
+        "latest": latest,
+        "path": str(version.path),
+        "problem": problem,
+    }
 
 
 def details(

@@ -189,7 +189,7 @@ def _told(place: Place, at: _Tracing) -> dict[str, Any]:
 def _read(row: Mapping[str, Any], source: Mapping[str, Any]) -> dict[str, Any]:
     """What the row was before the mixture: of which source, revision and licence."""
     lock = source.get("lock") or {}
-    files = [f"{file['path']} (sha256 {file['sha256'][:12]})" for file in lock.get("files", ())]
+    files = [{key: file[key] for key in ("path", "sha256")} for file in lock.get("files", ())]
     return {
         "stage": "read",
         "outcome": "read",

@@ -132,7 +132,7 @@ def explain(echoed, missing, foreign, ends, weights, common, own_at_most, least,
         ends: int64 [3, rows + 1], of these.
         weights: float64, of every word; none below 0.
         common: words that weigh no more are of the language, not of a topic. Where the answers hold less than
-            a quarter of the prompt's, they are in another language, any prompt of which would fit: such rows
+            a sixth of the prompt's, they are in another language, any prompt of which would fit: such rows
             are not looked at further.
         own_at_most: rows whose own prompt explains more are not looked at further.
         least: so much must the words of a prompt weigh, for it to be missed and for another to be found.
@@ -171,7 +171,7 @@ def explain(echoed, missing, foreign, ends, weights, common, own_at_most, least,
             spoken += np.int64(weights[echoed[i]] <= common)
         for i in range(ends[1, row], ends[1, row + 1]):
             silent += np.int64(weights[missing[i]] <= common)
-        if silent > 3 * spoken:
+        if silent > 5 * spoken:
             continue
         count = 0
         most = 0.0

@@ -101,7 +101,8 @@ def files_below(
     """
     if pattern.startswith("/") or ".." in pattern.split("/"):
         raise SourceError(f"`files: {pattern}` leads out of the dataset", where=shown)
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
+    known = {folder / name for name in names}
+    found = sorted(path for path in folder.glob(pattern) if path in known)
     if not found:
         raise SourceError(
             f"{shown} has no file {pattern!r}",

@@ -53,7 +53,8 @@ def open_mirrored(spec: SourceSpec, dataset: str, mirror: Path) -> MirrorSource:
     files: list[DataFile] = []
     used: list[str] = []
     if spec.files is not None:
-        names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+        there = (p for p in folder.rglob("*") if p.is_file() and p.name != SAMPLE)
+        names = sorted(path.relative_to(folder).as_posix() for path in there)
         files += files_below(folder, spec.files, names, dataset, f"{spec.from_}, in the mirror,")
         used.append("default")
     for builder in _builders(folder, spec) if spec.files is None else ():

@@ -33,11 +33,11 @@ def print_catalog(listed: Sequence[Row]) -> None:
     """Every version of every mixture, and the recipes that have none yet."""
     lines: list[tuple[object, ...]] = []
     for entry in listed:
-        for version in entry["versions"]:
+        for version in (*entry["versions"], *([entry["preview"]] if entry["preview"] else ())):
             note = version["problem"] or ("latest" if version["latest"] else "")
             told = (version["kind"], version["rows"], version["bytes"] / 1e6, version["built"])
-            lines.append((entry["mixture"], f"v{version['number']}", *told, note))
-        if not entry["versions"]:
+            lines.append((entry["mixture"], version["name"].rpartition("@")[2], *told, note))
+        if not entry["versions"] and not entry["preview"]:
             lines.append(
                 (entry["mixture"], "", entry["kind"], None, None, "", entry["problem"] or "not built")
             )
@@ -237,10 +237,16 @@ def _compared(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[str
 
 
 def print_trace(found: Trace) -> None:
-    """A line for each stage, then the row."""
+    """Where the row is from, a line for each stage, then the row."""
     told = found.summary
     print(f"{visible(told['version'])}  {visible(told['id'])}: {_OUTCOMES[found.outcome]}\n")
-    table(("stage", "outcome", ""), [_stage(stage) for stage in found.stages])
+    origin = [pair for stage in found.stages if stage["stage"] == "read" for pair in _origin(stage)]
+    width = max((len(name) for name, _ in origin), default=0)
+    for name, value in origin:
+        if value not in (None, ""):
+            print(f"{visible(name):<{width}}  {shortened(str(value), LONGEST)}")
+    print()
+    table(("stage", "outcome", ""), [_stage(stage) for stage in found.stages if stage["stage"] != "read"])
     if found.row is not None:
         print()
         print_row(found.row)
@@ -256,8 +262,6 @@ _OUTCOMES = {
 
 def _stage(stage: Row) -> tuple[str, str, str]:
     match stage["stage"]:
-        case "read":
-            return ("source", f"row {stage['row']:,}", "; ".join(_origin(stage)))
         case "step":
             return (f"{stage['step']} {stage['op']}", stage["outcome"], "; ".join(_evidence(stage)))
         case "written":
@@ -269,17 +273,16 @@ def _stage(stage: Row) -> tuple[str, str, str]:
             return (word, stage["outcome"], told)
 
 
-def _origin(stage: Row) -> Iterator[str]:
-    yield stage["from"]
-    yield from stage["files"]
-    keys = (
-        ("revision", "revision"),
-        ("adapter", "adapter"),
-        ("upstream id", "upstream_id"),
-        ("licence", "license"),
-    )
-    yield from (f"{name} {stage[key]}" for name, key in keys if stage[key])
-    yield from (f"{name} {shortened(str(value), LONGEST)}" for name, value in stage["native"].items())
+def _origin(stage: Row) -> Iterator[tuple[str, object]]:
+    """What the row was before the mixture, and under which name."""
+    files = [f"{file['path']} (sha256 {file['sha256'][:12]})" for file in stage["files"]]
+    more = [f"and {len(files) - NAMES} more"] if len(files) > NAMES else []
+    yield "from", ", ".join((files or [stage["from"]])[:NAMES] + more)
+    yield "revision", stage["revision"]
+    yield "row", f"{stage['row']:,}"
+    keys = {"upstream id": "upstream_id", "licence": "license", "adapter": "adapter"}
+    yield from ((name, stage[key]) for name, key in keys.items())
+    yield from stage["native"].items()
 
 
 def _evidence(stage: Row) -> Iterator[str]:
