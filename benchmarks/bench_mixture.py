@@ -182,7 +182,7 @@ def _build(place: Path, name: str) -> dict[str, Any]:
     shutil.rmtree(place / "store" / "mixtures" / name, ignore_errors=True)
     build(
         name,
-        workspace=Workspace(place),
+        workspace=space,
         mirror=place / "mirror",
         threads=THREADS,
         cache=False,

@@ -27,10 +27,20 @@ WIDTH = 96
 def cli_page() -> str:
     """The help of the program and of every verb."""
     parts = ["# The command line\n", "Made by `make docs` from the program's own help.\n"]
-    for name, command in {"": cli, **cli.commands}.items():
+    for name, command in {"": cli, **commands()}.items():
         title = f"tulu-data {name}".strip()
         parts.append(f"## {title}\n\n```text\n$ {title} --help\n{help_text(name, command)}\n```\n")
     return "\n".join(parts)
+
+
+def commands() -> dict[str, click.Command]:
+    """The verbs, each group of them followed by the commands in it."""
+    found: dict[str, click.Command] = {}
+    for name, command in cli.commands.items():
+        found[name] = command
+        if isinstance(command, click.Group):
+            found |= {f"{name} {below}": inside for below, inside in command.commands.items()}
+    return found
 
 
 def help_text(name: str, command: click.Command) -> str:

@@ -87,10 +87,16 @@ def _print_sources(manifest: Mapping[str, Any]) -> None:
         lock = source.get("lock") or {}
         counts = tuple(source["rows"][key] for key in ("read", "selected", "kept"))
         shares = tuple(100 * source[key] for key in ("share_of_rows", "share_of_tokens"))
-        origin = (source["from"], (lock.get("revision") or "")[:12], source["license"] or "not stated")
+        origin = (source["from"], _short(lock.get("revision") or ""), source["license"] or "not stated")
         lines.append((source["name"], *origin, *counts, *shares))
     heads = ("source", "from", "revision", "licence", "read", "selected", "kept", "% of rows", "% of tokens")
     table(heads, lines)
+
+
+def _short(revision: str) -> str:
+    """A commit by its first digits; what else stands for a revision by its kind and first digits."""
+    kind, colon, digits = revision.rpartition(":")
+    return f"{kind}{colon}{digits[:12]}"
 
 
 def _print_steps(steps: Sequence[Row]) -> None:
