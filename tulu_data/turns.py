@@ -65,7 +65,8 @@ class Turns:
     def repeats(self, *roles: str) -> Mask:
         """Per message: has it one of these roles, and the message before it in its row the same?"""
         same = [self.role(role) & np.roll(self.role(role), 1) for role in roles]
-        return np.any(same, axis=0) & ~self.starts()
+        repeated: Mask = np.any(same, axis=0) & ~self.starts()
+        return repeated
 
     def column(self) -> pa.Array:
         """The conversations again; those that were null are empty."""

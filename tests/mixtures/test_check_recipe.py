@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 import pytest
 
 from tests.mixtures.places import Place, preference_rows, rlvr_rows, sft_rows
-from tulu_data.errors import RecipeError
+from tulu_data.errors import RecipeError, Where
+from tulu_data.mixtures.check import moving
+from tulu_data.mixtures.opening import OpenSource
+from tulu_data.mixtures.recipe import SourceAt, SourceEntry
 from tulu_data.op import Op, Registry
 from tulu_data.record import Kind
+from tulu_data.sources.adapters import get
+from tulu_data.sources.hub import Hub, HubSource
 
 
 class Reads(Op):
@@ -188,15 +194,17 @@ def test_a_bad_row_at_the_beginning_is_a_warning(place: Place) -> None:
     assert "--bad-rows skip" in told
 
 
-def test_a_moving_revision_of_the_hub_is_a_warning(place: Place, tmp_path: Any) -> None:
-    mirror = tmp_path / "mirror"
-    (mirror / "org" / "set").mkdir(parents=True)
-    file = place.root / "mixtures" / place.parquet("a", sft_rows(5))
-    file.rename(mirror / "org" / "set" / "train.parquet")
-    place.recipe(sources=[{"name": "a", "from": "hf:org/set", "license": "mit"}])
-    told = place.problems(mirror=mirror)
-    assert any("warning" in t and "revision 'main' moves. A build resolves it to a commit" in t for t in told)
-    assert not [t for t in told if t.startswith("error")]
+def test_moving_revisions_of_the_hub_are_one_warning() -> None:
+    def opened(name: str, revision: str | None) -> OpenSource:
+        entry = SourceEntry.model_validate({"name": name, "from": "hf:org/set", "revision": revision})
+        source = HubSource(entry.spec(), "hf:org/set", "c" * 40, "train", (), Hub("org/set", "main", None))
+        return OpenSource(SourceAt(entry, Where("mine.yaml", 4), Path()), source, get("messages"), None)
+
+    pinned = opened("pinned", "c" * 40)
+    (told,) = moving([opened("a", "main"), pinned, opened("b", None)])
+    assert (told.what, told.level) == ("the revision moves of: a, b", "warning")
+    assert "A build resolves it to a commit" in told.remedy
+    assert list(moving([pinned])) == []
 
 
 def test_an_adapter_that_makes_another_kind_is_an_error(place: Place) -> None:

@@ -2,8 +2,19 @@
 
 from tulu_data.engine.batches import BATCH_BYTES, ordered_map, rebatch
 from tulu_data.engine.lanes import feed
+from tulu_data.engine.layers import Layers
 from tulu_data.engine.local import Count, LocalEngine
 from tulu_data.engine.sort import sorted_rows
 from tulu_data.engine.spill import Spill
 
-__all__ = ["BATCH_BYTES", "Count", "LocalEngine", "Spill", "feed", "ordered_map", "rebatch", "sorted_rows"]
+__all__ = [
+    "BATCH_BYTES",
+    "Count",
+    "Layers",
+    "LocalEngine",
+    "Spill",
+    "feed",
+    "ordered_map",
+    "rebatch",
+    "sorted_rows",
+]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from tulu_data.engine.batches import rebatch
+from tulu_data.engine.batches import ordered_map, rebatch
 from tulu_data.engine.spill import Spill
 
 
@@ -91,6 +91,10 @@ class Layers:
         if self._layer is not None:
             return self._layer.over(batches)
         return (Piece(number, batch) for number, batch in enumerate(batches))
+
+    def tables(self, threads: int = 1) -> Iterator[pa.Table]:
+        """The rows as the passes so far have left them, as tables."""
+        return ordered_map(Piece.rows, self.pieces(), threads)
 
     def begin(self, written: Iterable[str]) -> None:
         """A pass begins that another will follow; its operators write these columns."""

@@ -62,7 +62,7 @@ class LocalEngine:
 
     def run(
         self,
-        batches: Iterable[pa.Table],
+        batches: Iterable[pa.Table] | Layers,
         plan: Sequence[Op | Fold],
         context: Context,
         dropped: Dropped = lambda _t, _i: None,
@@ -70,27 +70,33 @@ class LocalEngine:
         """The rows that pass the whole plan, in their order.
 
         `batches` are read again for every pass, unless they are an iterator: then the rows are set down on
-        disk at the first fold. `counts` and `artifacts` are complete when the stream ends. Every fold's
+        disk at the first fold. `Layers` of the caller's own are left to it, and give the rows that pass once
+        more when the stream has ended. `counts` and `artifacts` are complete when the stream ends. Every fold's
         artifact is a Parquet file of its own and stays there for the caller; of several folds with one name,
         operators see the latest.
         """
         self.counts = [Count(step.name) for step in plan]
         self.artifacts = []
-        rows = Layers(batches, self.batch_bytes, self.scratch)
+        own = not isinstance(batches, Layers)
+        rows = Layers(batches, self.batch_bytes, self.scratch) if own else batches
         try:
             for ops, folds in _passes(plan):
                 known = {**context.artifacts, **dict(self.artifacts)}
                 here = replace(context, artifacts=known, threads=self.threads)
                 results = self._pass(rows.pieces(), ops, folds, here, dropped)
-                if not folds:
-                    for result in results:
-                        yield result.kept
+                if own and not folds:
+                    yield from (result.kept for result in results)
                     break
                 rows.begin(name for _, op in ops for name in op.writes().names)
-                self._fold(results, folds, rows)
+                noted = _noted(results, rows)
+                if folds:
+                    self._fold(noted, folds)
+                else:
+                    yield from (result.kept for result in noted)
                 rows.end()
         finally:
-            rows.delete()
+            if own:
+                rows.delete()
 
     def _pass(
         self,
@@ -115,10 +121,9 @@ class LocalEngine:
                 dropped(table, place)
             yield result
 
-    def _fold(self, results: Iterable[_Result], folds: list[tuple[int, Fold]], rows: Layers) -> None:
+    def _fold(self, results: Iterable[_Result], folds: list[tuple[int, Fold]]) -> None:
         partials: list[list[pa.Table]] = [[] for _ in folds]
         for result in results:
-            rows.add(result.number, result.left, result.kept)
             for held, partial in zip(partials, result.partials, strict=True):
                 held.append(partial)
         for (place, fold), tables in zip(folds, partials, strict=True):
@@ -127,6 +132,13 @@ class LocalEngine:
             with disk_errors(path):
                 pq.write_table(artifact, path, compression="zstd")
             self.artifacts.append((fold.name, path))
+
+
+def _noted(results: Iterable[_Result], rows: Layers) -> Iterator[_Result]:
+    """The results; what each left of its piece is taken note of."""
+    for result in results:
+        rows.add(result.number, result.left, result.kept)
+        yield result
 
 
 def _passes(plan: Sequence[Op | Fold]) -> Iterator[tuple[list[tuple[int, Op]], list[tuple[int, Fold]]]]:

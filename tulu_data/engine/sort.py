@@ -10,13 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tulu_data.engine.batches import ordered_map
 from tulu_data.engine.spill import Spill
 
 BUCKET_BYTES = 128 << 20
 """What one bucket may hold in memory when it is sorted."""
 
 
-def sorted_rows(tables: Iterable[pa.Table], key: str, nbytes: int, scratch: Path) -> Iterator[pa.Table]:
+def sorted_rows(
+    tables: Iterable[pa.Table], key: str, nbytes: int, scratch: Path, threads: int = 1
+) -> Iterator[pa.Table]:
     """The rows in ascending order of the uint64 column `key`, evenly spread over its range, then of `id`.
 
     Args:
@@ -24,12 +27,13 @@ def sorted_rows(tables: Iterable[pa.Table], key: str, nbytes: int, scratch: Path
         key: a column of uniform 64-bit hashes (see `record.sort_keys`).
         nbytes: about how much all tables hold, for the number of buckets.
         scratch: a folder for the buckets, which are deleted as they are read.
+        threads: that cut tables into buckets.
     """
     bits = max(0, int(np.ceil(np.log2(max(nbytes, 1) / BUCKET_BYTES)))) if nbytes > BUCKET_BYTES else 0
     buckets = [Spill(scratch / f"bucket-{number:04}.arrow") for number in range(1 << bits)]
     try:
-        for table in tables:
-            for number, rows in _split(table, key, bits):
+        for cut in ordered_map(lambda table: list(_split(table, key, bits)), tables, threads):
+            for number, rows in cut:
                 buckets[number].write(rows)
         for bucket in buckets:
             bucket.close()

@@ -6,6 +6,7 @@ whole source can show (a bad row far behind, too few rows in a file that tells n
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,8 +24,10 @@ from tulu_data.mixtures.tokens import TokenCounter
 from tulu_data.op import Context, Fold, OfSources, Op, Registry, Step
 from tulu_data.progress import Progress
 from tulu_data.record import Kind, working_schema
+from tulu_data.sources.hub import HubSource
 from tulu_data.workspace import Workspace
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _INDENT = "\n" + " " * 4
 """Sets the further lines of a problem in under its first, in a list of problems too."""
 
@@ -152,7 +155,21 @@ def checked_recipe(recipe: Recipe, around: Surroundings, *, whole: bool = True) 
         found.sources.append(source)
         if whole and source.rows is not None:
             found.problems += wrong_share(source, source.rows)
+    found.problems += moving(found.sources)
     return found
+
+
+def moving(sources: Sequence[OpenSource]) -> Iterator[Problem]:
+    """One warning for all sources that are read at a branch of the Hub."""
+    entries = [
+        source.at
+        for source in sources
+        if isinstance(source.source, HubSource) and not _COMMIT.fullmatch(source.at.entry.revision or "")
+    ]
+    if entries:
+        names = ", ".join(at.entry.name for at in entries)
+        remedy = "A build resolves it to a commit and writes that to the lock; give the commit to pin it"
+        yield Problem(f"the revision moves of: {names}", str(entries[0].where), remedy, "warning")
 
 
 def _no_tokenizer(recipe: Recipe) -> Iterator[Problem]:

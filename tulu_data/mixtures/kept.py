@@ -1,9 +1,10 @@
-"""The rows that passed every step: on disk, until it is known how many of each source there are."""
+"""The rows that passed every step: noted first, then written when it is known how many of each there are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tulu_data.engine import Spill, feed, sorted_rows
+from tulu_data.engine import feed, sorted_rows
 from tulu_data.mixtures.amounts import Holdout
 from tulu_data.mixtures.dropped import stored
 from tulu_data.mixtures.recipe import Layout
@@ -69,9 +70,10 @@ class _Piece:
 
 @dataclass
 class _Part:
-    """The rows of one source or, where all are shuffled, of all: on disk, and piece by piece in memory."""
+    """The rows of one source or, where all are shuffled, of all, piece by piece."""
 
-    spill: Spill
+    memory: int = 0
+    """About how many bytes they take, with their texts."""
     pieces: list[_Piece] = field(default_factory=list)
     copies: list[Numbers] = field(default_factory=list)
     """Of each piece, how often each row stands in the mixture; known once it is settled."""
@@ -83,7 +85,7 @@ class _Part:
             taken = np.where(piece.held == held, copies, 0)
             rows += int(taken.sum())
             size += int((taken * piece.bytes).sum())
-        return rows, size, self.spill.nbytes * rows // max(1, self.spill.rows)
+        return rows, size, self.memory * rows // max(1, sum(len(piece.keys) for piece in self.pieces))
 
 
 @dataclass
@@ -107,28 +109,23 @@ class Kept:
     # -- taking ---------------------------------------------------------------------------------------------
 
     def take(self, tables: Iterable[pa.Table]) -> None:
-        """Sets the rows down, one file per part of the layout."""
+        """Takes note of the rows; whoever gives them gives them again when they are written."""
         for table in tables:
             self._schema = table.schema
             self._present |= {name for name in self._doubtful(table.schema) if _has_values(table[name])}
             for source, rows in _by_source(table):
                 self._add(source, rows)
-        for part in self._parts.values():
-            part.spill.close()
 
     def _add(self, source: str, rows: pa.Table) -> None:
-        part = self._part(source)
+        part = self._parts.setdefault(self._part(source), _Part())
+        part.memory += rows.nbytes
         tokens = self.counter.of(rows)
-        part.spill.write(rows.append_column(TOKENS, pa.array(tokens)))
         sizes = text_bytes(rows, CONTENT[self.kind].names)
         piece = _Piece(source, rows[KEY].to_numpy(), sizes, tokens.astype(np.int64), self._held_out(rows))
         part.pieces.append(piece)
 
-    def _part(self, source: str) -> _Part:
-        name = source if self.layout == "by_source" else TRAIN
-        if name not in self._parts:
-            self._parts[name] = _Part(Spill(self.scratch / f"kept-{len(self._parts):04}.arrow"))
-        return self._parts[name]
+    def _part(self, source: str) -> str:
+        return source if self.layout == "by_source" else TRAIN
 
     def _held_out(self, rows: pa.Table) -> npt.NDArray[np.bool_]:
         """Which rows go to the test split: by the hash of the prompt, so that equal prompts stay together."""
@@ -196,22 +193,34 @@ class Kept:
             [pa.field("id", pa.string()), pa.field("source", pa.string()), *LINEAGE, TOKENS, *written]
         )
 
-    def write(self, version: Path, written: Callable[[int], None], threads: int = 1) -> str:
-        """Writes `data/`, `lineage.parquet`, and `test/` if rows are held out; returns the logical hash."""
+    def write(
+        self,
+        version: Path,
+        again: Callable[[], Iterable[pa.Table]],
+        written: Callable[[int], None],
+        threads: int = 1,
+    ) -> str:
+        """Writes `data/`, `lineage.parquet`, and `test/` if rows are held out; returns the logical hash.
+
+        Args:
+            version: the folder to write to.
+            again: gives the tables that were taken, once more.
+            written: told how many more rows are done.
+            threads: how many to use.
+        """
         schema = self.schema()
         logical = LogicalHash(self.kind, schema)
         with GroupWriter(version / "lineage.parquet", self.lineage_schema()) as lineage:
-            for folder, prefix, parts in self._files():
+            for folder, prefix, parts, tables in self._files(again):
                 if folder == TEST:
                     logical.split(TEST)
                 held = folder == TEST
                 rows, size, memory = (
                     sum(n) for n in zip(*(p.measured(held=held) for p in parts), strict=True)
                 )
-                tables = (table for part in parts for table in _rows(part, self.seed, held=held))
                 with ShardWriter(version / folder, prefix, schema, shard_sizes(rows, size)) as shards:
                     feed(
-                        sorted_rows(tables, KEY, memory, self.scratch),
+                        sorted_rows(tables, KEY, memory, self.scratch, threads),
                         [
                             shards.write,
                             lineage.write,
@@ -220,31 +229,37 @@ class Kept:
                         ],
                         threads,
                     )
-        for part in self._parts.values():
-            part.spill.delete()
         return logical.hexdigest()
 
-    def _files(self) -> Iterator[tuple[str, str, list[_Part]]]:
-        """The folder, the prefix and the parts of each run of files; there is one even without rows."""
+    def _files(
+        self, again: Callable[[], Iterable[pa.Table]]
+    ) -> Iterator[tuple[str, str, list[_Part], Iterator[pa.Table]]]:
+        """The folder, the prefix, the parts and the rows of each run of files; one even without rows."""
         if not self._parts:
-            yield "data", TRAIN, [_Part(Spill(self.scratch / "nothing.arrow"))]
-        for name, part in self._parts.items():
-            yield "data", name, [part]
+            yield "data", TRAIN, [_Part()], iter(())
+        runs = groupby(self._rows(again(), held=False), key=lambda found: found[0])
+        name, own = next(runs, (None, None))
+        for part in self._parts:
+            if part != name or own is None:  # none of its rows is taken
+                yield "data", part, [self._parts[part]], iter(())
+                continue
+            yield "data", part, [self._parts[part]], (table for _, table in own)
+            name, own = next(runs, (None, None))
         if self.test_rows:
-            yield TEST, TEST, list(self._parts.values())
+            tables = (table for _, table in self._rows(again(), held=True))
+            yield TEST, TEST, list(self._parts.values()), tables
 
-
-def _rows(part: _Part, seed: int, *, held: bool) -> Iterator[pa.Table]:
-    """The rows of a part that are held out or not, each as often as it is taken."""
-    out = np.concatenate([np.zeros(0, bool), *(piece.held for piece in part.pieces)])
-    times = np.where(out == held, np.concatenate([np.zeros(0, np.int64), *part.copies]), 0)
-    start = 0
-    for table in part.spill.read():
-        copies = times[start : start + table.num_rows]
-        start += table.num_rows
-        for copy in range(int(copies.max(initial=0))):
-            rows = table if (copies > copy).all() else table.filter(pa.array(copies > copy))
-            yield _renamed(rows, copy, seed) if copy else rows
+    def _rows(self, tables: Iterable[pa.Table], *, held: bool) -> Iterator[tuple[str, pa.Table]]:
+        """The rows that are held out or not, each as often as it is taken, and the part they are of."""
+        pieces = {name: zip(part.pieces, part.copies, strict=True) for name, part in self._parts.items()}
+        for table in tables:
+            for source, rows in _by_source(table):
+                piece, copies = next(pieces[self._part(source)])
+                copies = np.where(piece.held == held, copies, 0)
+                rows = rows.append_column(TOKENS, pa.array(piece.tokens, TOKENS.type))
+                for copy in range(int(copies.max(initial=0))):
+                    some = rows if (copies > copy).all() else rows.filter(pa.array(copies > copy))
+                    yield self._part(source), _renamed(some, copy, self.seed) if copy else some
 
 
 def _renamed(rows: pa.Table, copy: int, seed: int) -> pa.Table:

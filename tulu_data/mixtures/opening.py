@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +24,6 @@ SAMPLE_ROWS = 200
 """Rows of a source that are looked at."""
 
 _SAMPLE_BYTES = 1 << 20
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True)
@@ -66,10 +64,6 @@ def open_entry(
         SourceError: the source cannot be read, or no adapter fits.
     """
     entry, where = at.entry, str(at.where)
-    if entry.from_.startswith("hf:") and not _COMMIT.fullmatch(entry.revision or ""):
-        what = f"source {entry.name}: revision {entry.revision or 'main'!r} moves"
-        remedy = "A build resolves it to a commit and writes that to the lock; give the commit to pin it"
-        problems.append(Problem(what, where, remedy, "warning"))
     if entry.from_.startswith("store:") and "@" not in entry.from_:
         what = f"source {entry.name}: {entry.from_} moves: it is the latest version"
         problems.append(Problem(what, where, "Name the version, as in @v2, to pin it", "warning"))

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tulu_data.engine import LocalEngine
+from tulu_data.engine import Layers, LocalEngine
 from tulu_data.errors import PolicyError
 from tulu_data.mixtures.check import Checked, Surroundings
 from tulu_data.mixtures.choosing import chosen_of, quotas_of
@@ -87,6 +87,7 @@ def make(run: Run) -> Built:
     kept = Kept(recipe.kind, recipe.layout, recipe.seed, run.scratch, names, counter, recipe.holdout)
     plan = [op for step in run.found.steps for op in step.plan]
     rows = ChosenRows(list(zip(loaded, chosen, strict=True)), run.recipe.kind, run.batch_bytes, run.progress)
+    layers = Layers(rows, run.batch_bytes, run.scratch)
     context = Context(
         kind=run.recipe.kind,
         seed=run.recipe.seed,
@@ -97,15 +98,17 @@ def make(run: Run) -> Built:
         title=f"mixture {run.recipe.name}",
     )
     with Dropped(run.version / "dropped", run.found.steps) as dropped:
-        kept.take(engine.run(rows, plan, context, dropped))
-    rows.delete()
+        kept.take(engine.run(layers, plan, context, dropped))
     strata = [source.strata for source in loaded]
     shares = quotas_of(recipe, run.found.sources, chosen, strata, kept, dropped.counts, whole=whole)
     kept.settle({name: quota.copies for name, quota in zip(names, shares, strict=True)})
     if not kept.rows and run.limit is None:
         raise _nothing(run.recipe.name, dropped, loaded, chosen)
     with run.progress.task("write", kept.rows, "rows") as task:
-        logical = kept.write(run.version, task.advance, run.threads)
+        rows.told = True
+        logical = kept.write(run.version, lambda: layers.tables(run.threads), task.advance, run.threads)
+    layers.delete()
+    rows.delete()
     found = [path for name, path in engine.artifacts if name == MATCHES]
     if found:
         _join(found, run.version / f"{MATCHES}.parquet")

@@ -149,6 +149,8 @@ class ChosenRows:
     kind: Kind
     batch_bytes: int
     progress: Progress
+    told: bool = False
+    """Whether somebody else tells from now on how far the work is."""
     _read: int = 0
 
     def __iter__(self) -> Iterator[pa.Table]:
@@ -156,7 +158,8 @@ class ChosenRows:
         total = sum(int(chosen.taken.sum()) for _, chosen in self.sources)
         self._read += 1
         what = "run the steps" if self._read == 1 else f"run the steps, pass {self._read}"
-        with self.progress.task(what, total, "rows") as task:
+        progress = Progress() if self.told else self.progress
+        with progress.task(what, total, "rows") as task:
             for loaded, chosen in self.sources:
                 for table in rebatch(_chosen_rows(loaded, chosen, self.kind), self.batch_bytes):
                     yield table
