@@ -49,7 +49,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 
 def commands() -> dict[str, click.Command]:
     """Every command that can be typed: the verbs, and those of groups of verbs."""
-    found = {}
+    found: dict[str, click.Command] = {}
     for name, command in cli.cli.commands.items():
         inside = command.commands.items() if isinstance(command, click.Group) else ()
         found |= {f"{name} {below}": one for below, one in inside} or {name: command}

@@ -537,6 +537,10 @@ def test_a_build_that_fails_at_its_very_end_leaves_nothing(
     assert not (mini.store / "mixtures").exists()
 
 
+STEPS = ["run the steps rows", "run the steps, pass 2 rows"]
+"""There is a fold in the plan of `mini`."""
+
+
 def test_progress_tells_bytes_read_and_rows_written(mini: Place) -> None:
     done: dict[str, tuple[int, int | None]] = {}
 
@@ -548,7 +552,7 @@ def test_progress_tells_bytes_read_and_rows_written(mini: Place) -> None:
             done[f"{what} {unit}"] = (task.done, total)
 
     built = mini.build(progress=Listening())
-    assert list(done) == ["read maths B", "read chat B", "run the steps rows", "write rows"]
+    assert list(done) == ["read maths B", "read chat B", *STEPS, "write rows"]
     assert all(amount == total for amount, total in done.values()), done
     assert done["write rows"][0] == built.rows
 

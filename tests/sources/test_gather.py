@@ -60,22 +60,22 @@ def test_a_group_has_the_number_and_line_of_its_first_row() -> None:
 
 
 def test_the_key_may_lie_in_a_struct() -> None:
-    rows = [{"question": {"problem": p, "n": i}, "label": i} for i, p in enumerate("xyx")]
+    rows: list[Row] = [{"question": {"problem": p, "n": i}, "label": i} for i, p in enumerate("xyx")]
     assert [row["label"] for row in groups(rows, "question.problem")] == [[0, 2], [1]]
 
 
 def test_only_the_columns_that_are_needed_are_held() -> None:
-    rows = [{"prompt": "a", "keep": 1, "heavy": "x"}]
+    rows: list[Row] = [{"prompt": "a", "keep": 1, "heavy": "x"}]
     assert groups(rows, columns=("prompt", "keep")) == [{"prompt": ["a"], "keep": [1]}]
 
 
 def test_batches_may_differ_in_their_columns() -> None:
-    rows = [{"prompt": "a", "x": 1}, {"prompt": "a", "y": "new"}]
+    rows: list[Row] = [{"prompt": "a", "x": 1}, {"prompt": "a", "y": "new"}]
     assert groups(rows, size=1) == [{"prompt": ["a", "a"], "x": [1, None], "y": [None, "new"]}]
 
 
 def test_a_row_without_a_key_is_told_with_its_place() -> None:
-    rows = [{"prompt": "a"}, {"prompt": None}, {"prompt": "a"}]
+    rows: list[Row] = [{"prompt": "a"}, {"prompt": None}, {"prompt": "a"}]
     with pytest.raises(RowError, match=r"rows.jsonl, line 2, row 1, field prompt: prompt is null"):
         groups(rows)
     aside = SetAside()
@@ -95,7 +95,7 @@ def test_nothing_gives_nothing() -> None:
 
 @given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=40), st.integers(1, 9))
 def test_groups_do_not_depend_on_batches(keys: list[str], size: int) -> None:
-    rows = [{"prompt": key, "n": i} for i, key in enumerate(keys)]
+    rows: list[Row] = [{"prompt": key, "n": i} for i, key in enumerate(keys)]
     expected: dict[str, list[int]] = {}
     for row in rows:
         expected.setdefault(row["prompt"], []).append(row["n"])
@@ -104,7 +104,9 @@ def test_groups_do_not_depend_on_batches(keys: list[str], size: int) -> None:
 
 
 def test_groups_come_in_batches_of_bounded_size() -> None:
-    rows = [{"prompt": str(random.Random(i).randint(0, 300)), "text": "x" * 100} for i in range(1000)]
+    rows: list[Row] = [
+        {"prompt": str(random.Random(i).randint(0, 300)), "text": "x" * 100} for i in range(1000)
+    ]
     found = list(gathered(batches(rows, 100), "prompt", batch_bytes=10_000))
     assert len(found) > 5
     assert sum(batch.table.num_rows for batch in found) == len({row["prompt"] for row in rows})

@@ -70,15 +70,17 @@ class LocalEngine:
         """The rows that pass the whole plan, in their order.
 
         `batches` are read again for every pass, unless they are an iterator: then the rows are set down on
-        disk at the first fold. `Layers` of the caller's own are left to it, and give the rows that pass once
-        more when the stream has ended. `counts` and `artifacts` are complete when the stream ends. Every fold's
-        artifact is a Parquet file of its own and stays there for the caller; of several folds with one name,
-        operators see the latest.
+        disk at the first fold. `Layers` of the caller's own stay its own, and give the rows that pass once
+        more when the stream has ended. `counts` and `artifacts` are complete then. Every fold's artifact is a
+        Parquet file of its own and stays there for the caller; of several folds with one name, operators see
+        the latest.
         """
         self.counts = [Count(step.name) for step in plan]
         self.artifacts = []
-        own = not isinstance(batches, Layers)
-        rows = Layers(batches, self.batch_bytes, self.scratch) if own else batches
+        if isinstance(batches, Layers):
+            rows, own = batches, False
+        else:
+            rows, own = Layers(batches, self.batch_bytes, self.scratch), True
         try:
             for ops, folds in _passes(plan):
                 known = {**context.artifacts, **dict(self.artifacts)}

@@ -253,13 +253,14 @@ class Kept:
         """The rows that are held out or not, each as often as it is taken, and the part they are of."""
         pieces = {name: zip(part.pieces, part.copies, strict=True) for name, part in self._parts.items()}
         for table in tables:
-            for source, rows in _by_source(table):
-                piece, copies = next(pieces[self._part(source)])
-                copies = np.where(piece.held == held, copies, 0)
-                rows = rows.append_column(TOKENS, pa.array(piece.tokens, TOKENS.type))
-                for copy in range(int(copies.max(initial=0))):
-                    some = rows if (copies > copy).all() else rows.filter(pa.array(copies > copy))
-                    yield self._part(source), _renamed(some, copy, self.seed) if copy else some
+            for source, own in _by_source(table):
+                name = self._part(source)
+                piece, copies = next(pieces[name])
+                times = np.where(piece.held == held, copies, 0)
+                rows = own.append_column(TOKENS, pa.array(piece.tokens, TOKENS.type))
+                for copy in range(int(times.max(initial=0))):
+                    some = rows if (times > copy).all() else rows.filter(pa.array(times > copy))
+                    yield name, _renamed(some, copy, self.seed) if copy else some
 
 
 def _renamed(rows: pa.Table, copy: int, seed: int) -> pa.Table:
