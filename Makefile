@@ -33,11 +33,12 @@ fast: $(DEV)  ## the fast tests
 slow: $(TRAIN)  ## the slow tests: real data, wheels, notebooks, one step of every trainer
 	$(BIN)/pytest -q -m slow
 
-bench: $(DEV)  ## measure speed and memory on a corpus of 300 MB
+bench: $(DEV)  ## measure speed and memory, on up to 3 GB of text
 	$(BIN)/python benchmarks/bench_decontaminate.py
 	$(BIN)/python benchmarks/bench_dedup.py
 	$(BIN)/python benchmarks/bench_report.py
 	$(BIN)/python benchmarks/bench_incremental.py
+	$(BIN)/python benchmarks/bench_mixture.py
 
 docs: $(CORE)  ## write docs/cli.md and the table of operators again
 	$(BIN)/python docs/generate.py

@@ -55,10 +55,11 @@ def modesty(step: type[Step], kind: Kind, rows: pa.Table) -> None:
         if isinstance(part, Fold):
             continue
         written = part.writes().names
-        after = applied(part, batch, state)
+        raw, after = part.apply(batch, state), applied(part, batch, state)
         untouched = [column for column in batch.column_names if column not in written]
         assert after.num_rows == batch.num_rows
-        assert after.select(untouched).equals(batch.select(untouched)), f"{part.name} breaks modesty"
+        for column in untouched:  # `applied` would put them right
+            assert raw[column].to_pylist() == batch[column].to_pylist(), f"{part.name} breaks modesty"
         assert set(after.column_names) == {*batch.column_names, *written}, f"{part.name} breaks modesty"
         for before, now in zip(batch[VERDICT].to_pylist(), after[VERDICT].to_pylist(), strict=True):
             fitting = now == before if before else now is None or now.startswith(f"{step.name}:")
@@ -241,5 +242,5 @@ def test_a_lawful_operator_passes() -> None:
     ],
 )
 def test_a_broken_law_is_found(broken: type[Step], law: Callable[[type[Step]], None]) -> None:
-    with pytest.raises((AssertionError, KeyError)):
+    with pytest.raises((AssertionError, KeyError, TypeError)):
         law(broken)

@@ -29,7 +29,14 @@ from tulu_data.record import (
 
 
 def plain_hashes(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> list[bytes]:
-    return [hashlib.blake2b(canonical_text(r, columns).encode(), digest_size=16).digest() for r in rows]
+    """Of the canonical text; where a row has completions, of their messages too, a null one behind each."""
+    texts = []
+    for row in rows:
+        held = row.get("completions")
+        turns = [turn for one in held or () for turn in [*((one or {}).get("messages") or ()), None]]
+        more = () if held is None else ("completions",)
+        texts.append(canonical_text({**row, "completions": turns}, (*columns, *more)))
+    return [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -219,11 +219,13 @@ def conform(before: pa.Table, after: pa.Table, op: Op) -> pa.Table:
     comes out typed `null`. Columns that were not declared stay as they were, whatever the operator did.
 
     Raises:
-        TypeError: the number of rows changed, or a declared column is missing: the operator's fault.
+        TypeError: the rows are others or in another order, or a declared column is missing: the operator's fault.
     """
     if after.num_rows != before.num_rows:
         what = f"operator {op.name!r} returned {after.num_rows} rows for {before.num_rows}"
         raise TypeError(f"{what}; it must set verdicts instead")
+    if not _same_rows(before, after):
+        raise TypeError(f"operator {op.name!r} returned other rows, or these in another order")
     written = {f.name: f for f in op.writes()}
     fields = [written.get(f.name, f) for f in before.schema]
     fields += [f for name, f in written.items() if name not in before.column_names]
@@ -232,6 +234,13 @@ def conform(before: pa.Table, after: pa.Table, op: Op) -> pa.Table:
         raise TypeError(f"operator {op.name!r} did not return the columns {missing}")
     columns = [after[f.name].cast(f.type) if f.name in written else before[f.name] for f in fields]
     return pa.table(columns, schema=pa.schema(fields))
+
+
+def _same_rows(before: pa.Table, after: pa.Table) -> bool:
+    """By their ids, where there are any: what is written must not land on other rows."""
+    if "id" not in before.column_names or "id" not in after.column_names:
+        return "id" not in before.column_names
+    return bool(after["id"].cast(before["id"].type).equals(before["id"]))
 
 
 def verdicts(batch: pa.Table, rejected: pa.Array | pa.ChunkedArray, reason: str | pa.Array) -> pa.Table:

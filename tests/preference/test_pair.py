@@ -122,6 +122,12 @@ def test_both_of_two_equally_good_answers_are_chosen_now_and_then() -> None:
     assert 15 < chosen.count("a") < 45
 
 
+def test_who_is_rejected_does_not_hang_on_who_was_chosen() -> None:
+    rows = [row_of(*(answer(f"{n}{m}", v=m in "ab") for m in "abcd")) for n in range(200)]
+    drawn = [(best[-1], worse[-1]) for best, worse in told(paired(rows, ties="seeded"))]
+    assert all(30 < drawn.count((best, worse)) < 70 for best in "ab" for worse in "cd")
+
+
 def test_a_margin_asks_for_a_difference() -> None:
     rows = [row_of(answer("a", o=3), answer("b", o=2.5)), row_of(answer("a", o=3), answer("b", o=2))]
     assert told(paired(rows, margin=1)) == ["margin", ("a", "b")]

@@ -170,8 +170,8 @@ def test_an_answer_in_another_language_does_not_belong_to_any_prompt_of_that_lan
 def test_the_words_of_lists_are_no_evidence(tmp_path: Path) -> None:
     """A prompt full of digits would explain every numbered list."""
     sudoku = "Solve " + " ".join(f"| {n} | {n}" for n in range(1, 10))
-    listed = "1. x 2. y 3. z 4. u 5. v 6. w 7. a 8. b 9. c"
-    lists = [(f"Name {word} things please", listed, listed) for word in ("odd", "red", "tall", "wet")]
+    listed = "The list: 1. x 2. y 3. z 4. u 5. v 6. w 7. a 8. b 9. c"
+    lists = [(f"How do the {word} people live?", listed, listed) for word in ("odd", "red", "tall", "wet")]
     solved = (sudoku, "I cannot solve it", "I can solve it")
     rows, _, _ = run(table([*TOPICS, solved, *lists]), tmp_path)
     assert [row["verdict"] for row in rows] == [None] * (COUNT + 5)

@@ -48,6 +48,7 @@ FAULTS = [
     ("same_answer", pair([U, A], [U, "assistant: \nHello  "])),
     ("prompt_mismatch", pair([U, A], [U, B], prompt="What is 2+2?")),
     ("prompt_mismatch", pair([U, A], [U, B], prompt="Hello")),
+    ("prompt_mismatch", pair([U, A, "user: Why?", A], [U, A, "user: Why?", B], prompt="Human: Hi")),
 ]
 
 

@@ -16,10 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from nltk.util import ngrams
-
 from tulu_data.decontam.rules import EPSILON
-from tulu_data.text.tokens import Token, tokens
+from tulu_data.text.tokens import Token, ngrams, tokens
 
 Span = tuple[int, int]
 Ignored = Callable[[Sequence[Token]], bool]

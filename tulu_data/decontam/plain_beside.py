@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from nltk.util import ngrams
-
 from tulu_data.decontam.compare import ARTICLES, NUMBER_WORDS
+from tulu_data.text.tokens import ngrams
 
 END = 3
 GAP = 64

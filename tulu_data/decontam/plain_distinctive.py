@@ -27,8 +27,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from nltk.util import ngrams
-
 from tulu_data.decontam.compare import JOINING
 from tulu_data.decontam.plain import PlainFinding, holds, spans
 from tulu_data.decontam.plain_beside import (
@@ -42,7 +40,7 @@ from tulu_data.decontam.plain_beside import (
     whole_places,
 )
 from tulu_data.decontam.rules import EPSILON, Distinctive
-from tulu_data.text.tokens import Token, tokens
+from tulu_data.text.tokens import Token, ngrams, tokens
 
 NUMBER = "#"
 """Stands for any number in a gram; no token has such a sign."""

@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 
-from nltk.util import ngrams
-
 from tulu_data.decontam.rules import EPSILON
-from tulu_data.text.tokens import tokens
+from tulu_data.text.tokens import ngrams, tokens
 
 
 @dataclass(frozen=True)

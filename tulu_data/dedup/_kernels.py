@@ -107,7 +107,7 @@ def _key(shingle, kind):
 def _twice(keys, heads):
     """The table with twice the room."""
     more_keys = np.full(2 * keys.size, FREE)
-    more_heads = np.full(2 * keys.size, np.int64(-1))
+    more_heads = np.full(2 * keys.size, np.int32(-1))
     for old in range(keys.size):
         if keys[old] != FREE:
             slot = _slot(more_keys, keys[old])
@@ -166,11 +166,11 @@ def leaders(hashes, starts, stops, threshold):
     share = threshold / (1 + threshold)
     # A table of the shingles of those that stay: of each the entries, as a list linked by `following`.
     keys = np.full(1 << 12, FREE)
-    heads = np.full(1 << 12, np.int64(-1))
+    heads = np.full(1 << 12, np.int32(-1))
     used = 0
-    following = np.empty(1 << 12, np.int64)
-    holder = np.empty(1 << 12, np.int64)
-    place = np.empty(1 << 12, np.int64)
+    following = np.empty(1 << 12, np.int32)  # 2^31 entries would take 40 GB of memory
+    holder = np.empty(1 << 12, np.int32)
+    place = np.empty(1 << 12, np.int32)
     entries = 0
     looked_at = np.full(sets, np.int64(-1))
     for number in range(sets):

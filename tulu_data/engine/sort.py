@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 from tulu_data.engine.batches import ordered_map
 from tulu_data.engine.spill import Spill
 
-BUCKET_BYTES = 128 << 20
-"""What one bucket may hold in memory when it is sorted."""
+BUCKET_BYTES = 32 << 20
+"""What one bucket may hold in memory when it is sorted. Blocks of this size are used again and again; larger
+ones are fetched from the system and given back each time (measured: with 128 MiB, sorting took 1.6 times the
+processor time)."""
 
 
 def sorted_rows(

@@ -30,6 +30,7 @@ from tulu_data.record import (
     sort_keys,
     working_schema,
 )
+from tulu_data.turns import one_chunk
 
 OPTIONAL: dict[Kind, tuple[str, ...]] = {
     "sft": ("tools",),
@@ -265,7 +266,7 @@ class Kept:
 
 def _renamed(rows: pa.Table, copy: int, seed: int) -> pa.Table:
     """A further copy of rows, under ids and keys of its own."""
-    ids = pc.binary_join_element_wise(rows["id"].combine_chunks(), f"+{copy}", "")
+    ids = pc.binary_join_element_wise(one_chunk(rows["id"]), f"+{copy}", "")
     names = rows.column_names
     rows = rows.set_column(names.index("id"), "id", ids)
     return rows.set_column(names.index(KEY), KEY, sort_keys(ids, seed))
@@ -274,8 +275,8 @@ def _renamed(rows: pa.Table, copy: int, seed: int) -> pa.Table:
 def _prompts(rows: pa.Table, kind: Kind) -> pa.Array:
     """What is asked: the `prompt` of a pair, the users' messages of a conversation."""
     if kind == "preference":
-        return rows["prompt"].combine_chunks()
-    column = rows["messages"].combine_chunks()
+        return one_chunk(rows["prompt"])
+    column = one_chunk(rows["messages"])
     turns = column.flatten()
     asked = pc.fill_null(pc.equal(pc.struct_field(turns, "role"), "user"), fill_value=False)
     ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False))

@@ -105,7 +105,7 @@ def make(run: Run) -> Built:
     if not kept.rows and run.limit is None:
         raise _nothing(run.recipe.name, dropped, loaded, chosen)
     with run.progress.task("write", kept.rows, "rows") as task:
-        rows.told = True
+        rows.told, rows.last = True, not kept.test_rows
         logical = kept.write(run.version, lambda: layers.tables(run.threads), task.advance, run.threads)
     layers.delete()
     rows.delete()

@@ -151,6 +151,8 @@ class ChosenRows:
     progress: Progress
     told: bool = False
     """Whether somebody else tells from now on how far the work is."""
+    last: bool = False
+    """Whether nobody will read them again, so that each source's file can go when it was read."""
     _read: int = 0
 
     def __iter__(self) -> Iterator[pa.Table]:
@@ -164,6 +166,8 @@ class ChosenRows:
                 for table in rebatch(_chosen_rows(loaded, chosen, self.kind), self.batch_bytes):
                     yield table
                     task.advance(table.num_rows)
+                if self.last:
+                    loaded.rows.delete()
 
     def delete(self) -> None:
         """Removes what was loaded from the disk."""

@@ -15,6 +15,7 @@ from tulu_data.errors import SourceError
 from tulu_data.mixtures.store import file_hash
 from tulu_data.mixtures.writer import text_bytes
 from tulu_data.record import Kind, conversation_columns
+from tulu_data.turns import one_chunk
 
 BYTES_PER_TOKEN = 4
 """Bytes of UTF-8 text per token, for estimates: the usual rule of thumb for English text."""
@@ -62,7 +63,7 @@ class TokenCounter:
             return (-(-text_bytes(table, columns) // BYTES_PER_TOKEN)).astype(np.int32)
         total = np.zeros(table.num_rows, np.int32)
         for name in columns:
-            column = table[name].combine_chunks()
+            column = one_chunk(table[name])
             texts = pc.fill_null(pc.struct_field(column.flatten(), "content"), "").to_pylist()
             encoded = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
             sums = np.concatenate([[0], np.cumsum([len(one) for one in encoded], dtype=np.int64)])

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from tulu_data.engine.spill import disk_errors
 from tulu_data.record import MESSAGES, Kind, row_hashes
+from tulu_data.turns import one_chunk
 
 ROWS_PER_GROUP = 4096
 """About 8 MB of conversations of the Tülu 3 mixture's mean length: enough for compression, little to hold."""
@@ -186,7 +187,7 @@ def text_bytes(table: pa.Table, columns: Sequence[str]) -> npt.NDArray[np.int64]
     """Bytes of UTF-8 text in some columns of each row: of texts, and of the contents of messages."""
     total = np.zeros(table.num_rows, np.int64)
     for name in columns:
-        column = table[name].combine_chunks()
+        column = one_chunk(table[name])  # `combine_chunks` copies even a single one
         if column.type == MESSAGES:
             lengths = pc.binary_length(pc.struct_field(column.flatten(), "content"))
             sums = np.concatenate([[0], np.cumsum(pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False))])

@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
+from typing import TypeVar
+
+T = TypeVar("T")
 
 ASSIGNED = 0x33480
 """Above this code point Unicode has no letters or digits: only tags, variation selectors and private use."""
@@ -202,3 +206,14 @@ def tokens(text: str, *, characters: bool = False) -> list[Token]:
     pattern = _WORD_OR_CHARACTER if characters else _WORD
     spans = (found.span() for found in pattern.finditer(plain))
     return [Token(plain[a:b], starts[a], ends[b - 1]) for a, b in spans]
+
+
+def ngrams(tokens: Sequence[T], n: int) -> Iterator[tuple[T, ...]]:
+    """Every run of n tokens; none where there are fewer.
+
+    As `nltk.util.ngrams`, which takes more than a second to import.
+
+    >>> list(ngrams(["to", "be", "or", "not"], 3))
+    [('to', 'be', 'or'), ('be', 'or', 'not')]
+    """
+    return zip(*(islice(tokens, start, None) for start in range(n)), strict=False)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from nltk.util import ngrams
 
 from tulu_data.decontam.plain import covered_positions
 from tulu_data.decontam.planting.reach import run_of
 from tulu_data.decontam.planting.shapes import Slot, Specimen, rule_words
 from tulu_data.decontam.rules import EPSILON, Coverage, Distinctive, MinHash
+from tulu_data.text.tokens import ngrams
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
