@@ -219,7 +219,7 @@ def conform(before: pa.Table, after: pa.Table, op: Op) -> pa.Table:
     comes out typed `null`. Columns that were not declared stay as they were, whatever the operator did.
 
     Raises:
-        TypeError: the rows are others or in another order, or a declared column is missing: the operator's fault.
+        TypeError: the rows are others or in another order, or a declared column is missing.
     """
     if after.num_rows != before.num_rows:
         what = f"operator {op.name!r} returned {after.num_rows} rows for {before.num_rows}"

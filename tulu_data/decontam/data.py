@@ -40,8 +40,8 @@ def data_to_scan(
         all_recipes: take the sources of every recipe in the workspace.
 
     Raises:
-        UsageError: there is nothing to scan (lists what could be), no adapter has that name, or only a recipe can
-            use it.
+        UsageError: there is nothing to scan (lists what could be), no adapter has that name, or only a recipe
+            can use it.
     """
     found = _found(given, suite, workspace, all_recipes=all_recipes)
     for data in found:
