@@ -155,7 +155,7 @@ def checked_recipe(recipe: Recipe, around: Surroundings, *, whole: bool = True) 
         found.sources.append(source)
         if whole and source.rows is not None:
             found.problems += wrong_share(source, source.rows)
-    found.problems += moving(found.sources)
+    found.problems += [*moving(found.sources), *made_up(found.sources)]
     return found
 
 
@@ -170,6 +170,15 @@ def moving(sources: Sequence[OpenSource]) -> Iterator[Problem]:
         names = ", ".join(at.entry.name for at in entries)
         remedy = "A build resolves it to a commit and writes that to the lock; give the commit to pin it"
         yield Problem(f"the revision moves of: {names}", str(entries[0].where), remedy, "warning")
+
+
+def made_up(sources: Sequence[OpenSource]) -> Iterator[Problem]:
+    """One warning for all sources whose rows are those of a sample mirror."""
+    ats = [source.at for source in sources if source.source.synthetic]
+    if ats:
+        what = f"the rows are synthetic of: {', '.join(at.entry.name for at in ats)}"
+        remedy = "Counts and quotas above what exists take all of them"
+        yield Problem(what, str(ats[0].where), remedy, "warning")
 
 
 def _no_tokenizer(recipe: Recipe) -> Iterator[Problem]:

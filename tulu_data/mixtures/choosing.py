@@ -29,10 +29,10 @@ def chosen_of(
         problems = [
             too_few(source, rows.rows.rows)
             for source, rows in zip(sources, loaded, strict=True)
-            if (source.at.entry.count or 0) > rows.rows.rows
+            if (source.at.entry.count or 0) > rows.rows.rows and not source.source.synthetic
         ]
-        if errors := [problem for problem in problems if problem.level == "error"]:
-            raise RecipeError(f"the recipe {recipe.name} cannot be built", errors)
+        if problems:
+            raise RecipeError(f"the recipe {recipe.name} cannot be built", problems)
     return [
         choose(
             rows.name,

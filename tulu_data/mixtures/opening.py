@@ -185,11 +185,9 @@ def _adapter(at: SourceAt, sample: Batch, kind: Kind) -> Adapter:
 
 
 def too_few(source: OpenSource, rows: int) -> Problem:
-    """The problem of a count above what exists; of a synthetic sample it is none."""
+    """The problem of a count above what exists."""
     entry, where = source.at.entry, str(source.at.where)
     what = f"source {entry.name}: count {entry.count:,} is above the {rows:,} rows that exist"
-    if source.source.synthetic:
-        return Problem(f"{what}, of a synthetic sample", where, "All are taken", "warning")
     return Problem(what, where, f"Ask for at most {rows}, or leave `count` out to take them all")
 
 
@@ -197,7 +195,8 @@ def wrong_share(source: OpenSource, rows: int) -> Iterator[Problem]:
     """What is wrong with the share that a recipe asks for of so many rows."""
     at, entry = source.at, source.at.entry
     if rows < (entry.count or 0):
-        yield too_few(source, rows)
+        if not source.source.synthetic:
+            yield too_few(source, rows)
     elif rows and not target(rows, count=entry.count, fraction=entry.fraction):
         what = f"source {entry.name}: fraction {entry.fraction} of the {rows:,} rows that exist takes none"
         yield Problem(what, str(at.where), "Ask for more, or leave the source out", "warning")
