@@ -240,8 +240,8 @@ class Shout(_Numbers, Op):
         return pa.schema([("length", pa.int64())])
 
     def apply(self, batch: pa.Table, state: Any) -> pa.Table:
-        louder = pc.utf8_upper(batch["id"])
-        return batch.set_column(0, "id", louder).append_column("length", pc.utf8_length(louder))
+        louder = batch.set_column(1, "number", pc.negate(batch["number"]))
+        return louder.append_column("length", pc.utf8_length(batch["id"]))
 
 
 def test_only_what_operators_declare_is_set_down_of_rows_that_can_be_read_again(tmp_path: Path) -> None:
