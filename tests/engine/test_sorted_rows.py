@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tulu_data.engine import sort, sorted_rows
+from tulu_data.engine import SortedRows, sort
 
 keys = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0, 1, 2**63 - 1, 2**63, 2**64 - 1]))
 
@@ -32,9 +33,13 @@ def test_any_batches_and_any_number_of_buckets_give_one_order(
     scratch = tmp_path_factory.mktemp("sort")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sort, "BUCKET_BYTES", 100)
-        out = list(sorted_rows(tables, "key", nbytes, scratch))
-    found = [(row["key"], row["id"]) for table in out for row in table.to_pylist()]
-    assert found == sorted(row for batch in rows for row in batch)
+        with SortedRows(tables, "key", nbytes, scratch) as found:
+            out = [(row["key"], row["id"]) for table in found.rows() for row in table.to_pylist()]
+            start, stop = len(out) // 3, 2 * len(out) // 3
+            part = [(row["key"], row["id"]) for t in found.rows(start, stop) for row in t.to_pylist()]
+            assert found.num_rows == len(out)
+    assert out == sorted(row for batch in rows for row in batch)
+    assert part == out[start:stop]
     assert list(scratch.iterdir()) == []
 
 
@@ -44,16 +49,19 @@ def test_a_bucket_holds_what_fits_in_memory(
 ) -> None:
     monkeypatch.setattr(sort, "BUCKET_BYTES", 100)
     every = pa.array([n << 60 for n in range(16)], pa.uint64())
-    out = list(
-        sorted_rows([pa.table({"key": every, "id": [str(n) for n in range(16)]})], "key", nbytes, tmp_path)
-    )
+    table = pa.table({"key": every, "id": [str(n) for n in range(16)]})
+    with SortedRows([table], "key", nbytes, tmp_path) as found:
+        out = list(found.rows())
     assert len(out) == buckets
 
 
-def test_closing_early_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_breaks_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sort, "BUCKET_BYTES", 100)
-    table = pa.table({"key": pa.array([0, 2**63], pa.uint64()), "id": ["a", "b"]})
-    stream = sorted_rows([table], "key", 200, tmp_path)
-    next(stream)
-    stream.close()  # type: ignore[attr-defined]
+
+    def broken() -> Iterator[pa.Table]:
+        yield pa.table({"key": pa.array([0, 2**63], pa.uint64()), "id": ["a", "b"]})
+        raise ValueError("the source ended")
+
+    with pytest.raises(ValueError, match="the source ended"):
+        SortedRows(broken(), "key", 200, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -507,7 +507,7 @@ def test_a_build_that_fails_while_it_writes_leaves_nothing(
     def stop(*_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(writer.LogicalHash, "update", stop)
+    monkeypatch.setattr(writer.LogicalHash, "digests", stop)
     with pytest.raises(type(error)):
         mini.build()
     assert mini.left_behind() == []

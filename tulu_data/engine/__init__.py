@@ -1,10 +1,9 @@
 """Running a plan: a local engine of threads over Arrow batches."""
 
 from tulu_data.engine.batches import BATCH_BYTES, ordered_map, rebatch
-from tulu_data.engine.lanes import feed
 from tulu_data.engine.layers import Layers
 from tulu_data.engine.local import Count, LocalEngine
-from tulu_data.engine.sort import sorted_rows
+from tulu_data.engine.sort import SortedRows
 from tulu_data.engine.spill import Spill
 
 __all__ = [
@@ -12,9 +11,8 @@ __all__ = [
     "Count",
     "Layers",
     "LocalEngine",
+    "SortedRows",
     "Spill",
-    "feed",
     "ordered_map",
     "rebatch",
-    "sorted_rows",
 ]

@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tulu_data.engine import feed, sorted_rows
+from tulu_data.engine import SortedRows, Spill, ordered_map
 from tulu_data.mixtures.amounts import Holdout
 from tulu_data.mixtures.dropped import stored
 from tulu_data.mixtures.recipe import Layout
 from tulu_data.mixtures.select import KEY
 from tulu_data.mixtures.tokens import TokenCounter
-from tulu_data.mixtures.writer import GroupWriter, LogicalHash, ShardWriter, shard_sizes, text_bytes
+from tulu_data.mixtures.writer import GroupWriter, LogicalHash, Shard, shards, text_bytes
 from tulu_data.record import (
     CONTENT,
     LINEAGE,
@@ -215,22 +215,35 @@ class Kept:
             for folder, prefix, parts, tables in self._files(again):
                 if folder == TEST:
                     logical.split(TEST)
-                held = folder == TEST
-                rows, size, memory = (
-                    sum(n) for n in zip(*(p.measured(held=held) for p in parts), strict=True)
-                )
-                with ShardWriter(version / folder, prefix, schema, shard_sizes(rows, size)) as shards:
-                    feed(
-                        sorted_rows(tables, KEY, memory, self.scratch, threads),
-                        [
-                            shards.write,
-                            lineage.write,
-                            logical.update,
-                            lambda table: written(table.num_rows),
-                        ],
-                        threads,
-                    )
+                measured = [part.measured(held=folder == TEST) for part in parts]
+                rows, size, memory = (sum(numbers) for numbers in zip(*measured, strict=True))
+                with SortedRows(tables, KEY, memory, self.scratch, threads) as found:
+
+                    def work(shard: Shard, found: SortedRows = found) -> tuple[bytes, Spill]:
+                        return self._write_shard(shard, found, schema, logical)
+
+                    for digests, beside in ordered_map(
+                        work, shards(version / folder, prefix, rows, size), threads
+                    ):
+                        logical.add(digests)
+                        for table in beside.read():
+                            lineage.write(table)
+                            written(table.num_rows)
+                        beside.delete()
         return logical.hexdigest()
+
+    def _write_shard(
+        self, shard: Shard, found: SortedRows, schema: pa.Schema, logical: LogicalHash
+    ) -> tuple[bytes, Spill]:
+        """Writes a file of rows; returns their digests, and what goes to lineage, on disk."""
+        digests, columns = [], self.lineage_schema().names
+        beside = Spill(self.scratch / f"{shard.path.stem}.arrow")
+        with beside, GroupWriter(shard.path, schema) as file:
+            for table in found.rows(shard.start, shard.stop):
+                file.write(table)
+                beside.write(table.select(columns))
+                digests.append(logical.digests(table))
+        return b"".join(digests), beside
 
     def _files(
         self, again: Callable[[], Iterable[pa.Table]]

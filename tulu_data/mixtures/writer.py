@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -123,34 +125,23 @@ def shard_sizes(rows: int, text_bytes: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
-class ShardWriter:
-    """Files `<prefix>-00000-of-00004.parquet` and so on, of sizes that are known before."""
+@dataclass(frozen=True)
+class Shard:
+    """One of several files that rows are split over: its path, and the places of its rows among all."""
 
-    def __init__(self, folder: Path, prefix: str, schema: pa.Schema, sizes: Sequence[int]) -> None:
-        self._paths = [folder / f"{prefix}-{i:05}-of-{len(sizes):05}.parquet" for i in range(len(sizes))]
-        self._schema, self._sizes = schema, sizes
-        self._number = 0
-        self._file = GroupWriter(self._paths[0], schema)
+    path: Path
+    start: int
+    stop: int
 
-    def write(self, table: pa.Table) -> None:
-        """Appends rows, going on to the next shard where one is full."""
-        while table.num_rows:
-            left = self._sizes[self._number] - self._file.rows
-            if not left:
-                self._file.close()
-                self._number += 1
-                self._file = GroupWriter(self._paths[self._number], self._schema)
-                continue
-            self._file.write(table.slice(0, left))
-            table = table.slice(left)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.__exit__(kind, error, trace)
+def shards(folder: Path, prefix: str, rows: int, text_bytes: int) -> list[Shard]:
+    """Files `<prefix>-00000-of-00004.parquet` and so on."""
+    sizes = shard_sizes(rows, text_bytes)
+    ends = list(accumulate(sizes))
+    return [
+        Shard(folder / f"{prefix}-{number:05}-of-{len(sizes):05}.parquet", end - size, end)
+        for number, (size, end) in enumerate(zip(sizes, ends, strict=True))
+    ]
 
 
 class LogicalHash:
@@ -162,12 +153,19 @@ class LogicalHash:
 
     def update(self, table: pa.Table) -> None:
         """Takes further rows."""
+        self.add(self.digests(table))
+
+    def add(self, digests: bytes) -> None:
+        """Takes further rows by their digests."""
+        self._hash.update(digests)
+
+    def digests(self, table: pa.Table) -> bytes:
+        """The hash of each row by itself, one behind the other; for several threads at once."""
         texts = table.select(self._columns)
         for index, column in enumerate(texts.schema):
             if pa.types.is_floating(column.type):
                 texts = texts.set_column(index, column.name, _as_text(texts[column.name]))
-        hashes = row_hashes(texts, self._columns)
-        self._hash.update(hashes.buffers()[1])
+        return bytes(row_hashes(texts, self._columns).buffers()[1])
 
     def split(self, name: str) -> None:
         """Tells that the rows from here on are another split."""
