@@ -102,3 +102,11 @@ def test_aliases_within_reason_are_read(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("base: &b {x: 1}\nmore: {<<: *b, y: 2}\n")
     assert read_document(path).data["more"] == {"x": 1, "y": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 0.001), ("2.5E+3", 2500.0), ("1e5x", "1e5x"), ("0x1e", 30), ("12", 12)]
+)
+def test_numbers_with_an_exponent_are_numbers(text: str, value: object, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"fraction: {text}\n")
+    assert read_document(tmp_path / "a.yaml").data == {"fraction": value}

@@ -61,11 +61,17 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.slow
-def test_the_mixture_notebook_runs_on_a_fresh_store(run: Any, tmp_path: Path) -> None:
-    built = tulu_data.build("sft_mini", workspace=Workspace(ROOT), store=tmp_path / "store")
-    shown = run("inspect_mixture", TULU_DATA_STORE=tmp_path / "store")
+@pytest.mark.parametrize("own", [False, True])
+def test_the_mixture_notebook_shows_the_sample_or_a_store_of_ones_own(
+    run: Any, tmp_path: Path, own: bool
+) -> None:
+    store = tmp_path / "store"
+    for limit in (80, None) if own else ():
+        tulu_data.build("sft_mini", workspace=Workspace(ROOT), store=store, limit=limit)
+    shown = run("inspect_mixture", **({"TULU_DATA_STORE": store} if own else {}))
     assert shown.charts == 2
-    for words in (built.name, "exact_dedup:duplicate", "licenses:cc-by-nc-4.0"):
+    assert ("preview" in shown.text) is own
+    for words in ("exact_dedup:duplicate", "licenses:cc-by-nc-4.0"):
         assert words in shown.text
     # chat-106 asks it in small letters; the item does not
     assert "<mark>which planet has the great red spot</mark>" in shown.html

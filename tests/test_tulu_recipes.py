@@ -133,6 +133,11 @@ def test_the_small_sets_are_the_large_ones_cut_to_size(name: str) -> None:
     assert recipe_of(small).steps == recipe_of(large).steps
 
 
+def test_a_slipped_source_leaves_the_mixtures_that_are_made_of_several() -> None:
+    for name in ("dpo_8b", "dpo_70b", "rm_8b"):
+        assert {"op": "relevance", "action": "drop_source"} in [s.settings for s in recipe_of(name).steps]
+
+
 def test_every_recipe_is_on_the_page_with_its_rows() -> None:
     rows = re.findall(
         r"^\| (`.+?) \| .* \| ([\d,; ]+) \|$", (ROOT / "docs/mixtures.md").read_text(), re.MULTILINE
@@ -279,6 +284,34 @@ def test_every_pair_of_tulu3_is_asked_whether_its_answers_belong_to_its_prompt(
 ) -> None:
     lineage = pq.read_table(sample.build(name).path / "lineage.parquet", columns=["relevance_own"])
     assert lineage["relevance_own"].null_count == 0
+
+
+SLIPPED = "sft_reused_on_policy"
+"""The source of the sample in which, as in the released one, answers belong to other prompts."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dpo_8b", "rm_8b"])
+def test_a_source_of_tulu3_whose_answers_slipped_is_left_out_whole_and_no_other_is(
+    name: str, sample: Sample
+) -> None:
+    built = sample.build(name)
+    entries = {source.entry.name: source.entry for source in recipe_of(name).sources}
+    slipped = {t["prompt"] for t in sample.truth(entries[SLIPPED]) if t["why"] == "misaligned"}
+    assert slipped
+    assert not slipped & {token for row in rows_of(built) for token in tokens(row["chosen"], "prompt")}
+    sources = {source["name"]: source for source in built.manifest["sources"]}
+    assert {name for name, source in sources.items() if not source["rows"]["kept"]} == {SLIPPED}
+    assert not any(
+        verdict.startswith("relevance:")
+        for name, source in sources.items()
+        for verdict in source["dropped"]
+        if name != SLIPPED
+    )
+    assert sources[SLIPPED]["dropped"]["relevance:out_of_step"] > len(slipped)
+    card = (built.path / "README.md").read_text()
+    assert f"`relevance`: source {SLIPPED} is out of step" in card
+    assert "; all of it is rejected." in card
 
 
 FITS: dict[str, Callable[[dict[str, Any]], bool]] = {

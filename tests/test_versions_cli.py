@@ -134,6 +134,24 @@ def test_diff_marks_the_turns_that_differ(place: Place, capsys: Printed) -> None
     assert lines[-3:] == ["    user: Same?", "  - assistant: Old ␛[31mred", "  + assistant: New"]
 
 
+def test_what_a_recipe_sets_is_printed_in_words(place: Place, capsys: Printed) -> None:
+    step = {"op": "keyword_filter", "words": ["no such"], "roles": ["user", "assistant"]}
+    amounts: dict[str, Any] = {"size": {"rows": 15}, "max_per_source": 20, "holdout": {"fraction": 0.1}}
+    place.recipe(sources=[{"name": "maths", "from": "data/maths.parquet"}], steps=[step], **amounts)
+    place.build()
+    shown = said(capsys, "show", "mini", "--examples", "0")
+    assert "\nlayout shuffled; seed 42; size rows 15; max_per_source 20; holdout fraction 0.1\n" in shown
+    assert "words: no such; roles: user, assistant" in shown
+    differing = said(capsys, "diff", "mini@v2", "mini", "--examples", "0")
+    assert "\nmixture: size: not there -> rows 15\n" in differing
+    assert "\nstep keyword_filter: step: not there -> words no such, roles user, assistant\n" in differing
+    (row,) = told(capsys, "show", "mini", "--examples", "1")["examples"]
+    traced = said(capsys, "trace", "mini", row["id"])
+    assert "; size rows 15\n" in traced
+    for text in (shown, differing, traced):
+        assert not {"{'", "['"} & {text[at : at + 2] for at in range(len(text))}
+
+
 def test_trace_prints_a_line_per_stage(place: Place, capsys: Printed) -> None:
     (row,) = told(capsys, "show", "mini", "--examples", "1")["examples"]
     text = said(capsys, "trace", "mini", row["id"])
@@ -187,6 +205,14 @@ def test_verify_prints_a_line_per_fault_and_fails(place: Place, capsys: Printed)
     assert "as they were built" in said(capsys, "verify", "mini@v2")
     assert cli.run(["verify", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["faults"][0]["what"] == "missing"
+
+
+def test_verify_notes_what_an_earlier_release_did_not_cover(place: Place, capsys: Printed) -> None:
+    (version,) = (place.store / "mixtures" / "mini").glob("v1-*")
+    (version / "SHA256SUMS").unlink()
+    text = said(capsys, "verify")
+    assert text.startswith("note: mini@v1 has no SHA256SUMS: only its Parquet files and its lock")
+    assert "2 versions" in text
 
 
 def test_gc_lists_and_deletes_only_when_told(place: Place, capsys: Printed) -> None:

@@ -147,6 +147,8 @@ def print_rebuilt(result: Rebuilt) -> None:
             print(visible(f"source {source['source']} {source['moved'] or 'is what it was'}: {rows}"))
     for step in result.operators:
         print(visible(f"step {step['step']}, {step['op']}: version {step['version']}, now {step['now']}"))
+    if result.tokenizer:
+        print(visible(f"the tokenizer {result.tokenizer} has other content"))
     for name, (before, now) in result.libraries.items():
         print(visible(f"{name} {before}, now {now}"))
     if result.same_rows:

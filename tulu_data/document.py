@@ -6,6 +6,7 @@ aliases expand beyond a bound (a "billion laughs" bomb), before anything is expa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,15 @@ class Document:
         return Where(shown(self.file), self.lines.get(known), field=field)
 
 
+class _Loader(yaml.SafeLoader):
+    """Reads `1e-3` as a number, as YAML 1.2 and everybody does; PyYAML's YAML 1.1 has it as text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
 def read_document(path: Path) -> Document:
     """Read a YAML file whose top level is a mapping.
 
@@ -50,7 +60,7 @@ def read_document(path: Path) -> Document:
             told), or expands beyond `LARGEST_DOCUMENT` nodes.
     """
     try:
-        loader = yaml.SafeLoader(_text(path))
+        loader = _Loader(_text(path))
         node = loader.get_single_node()
         if node is None:
             remedy = "A recipe begins with `mixture: NAME`, a suite with `suite: NAME`"

@@ -22,7 +22,7 @@ from hashlib import sha256
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,9 @@ from tulu_data.errors import Problem, RecipeError, TuluDataError, UsageError, Wh
 from tulu_data.record import KINDS, VERDICT, Kind
 from tulu_data.turns import Mask, bools
 from tulu_data.workspace import Workspace
+
+if TYPE_CHECKING:
+    from tulu_data.sources.natives import Natives
 
 VERDICT_FIELD = pa.field(VERDICT, pa.string())
 
@@ -98,10 +101,15 @@ class Step(BaseModel):
         """What `check` should say of the data that the step brings along: warnings, as a rule."""
         return []
 
+    def asks(self, natives: Natives) -> list[Problem]:  # noqa: ARG002
+        """What `check` should say of the native columns that the step asks a source for."""
+        return []
+
     def told(self, context: Context) -> dict[str, Any]:  # noqa: ARG002
         """What the manifest should tell of the data that the step brought along, once it has run.
 
-        Files that belong to it may be written into `context.folder`.
+        Lines under the key `warnings` stand in the version's card, too. Files that belong to it may be
+        written into `context.folder`.
         """
         return {}
 

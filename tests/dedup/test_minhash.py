@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tests.dedup.finding import Found, duplicates, find
 from tests.rows import conversation, one_of, rows_of, table_of
-from tulu_data.dedup._kernels import leaders
+from tulu_data.dedup._kernels import _least_first, leaders
 from tulu_data.dedup.clusters import CLUSTERS
 from tulu_data.dedup.minhash import MISS_WEIGHT, MinHash
 from tulu_data.errors import UsageError
@@ -342,3 +342,13 @@ def test_no_rows_at_all(tmp_path: Path) -> None:
     found = find(MinHash(), tmp_path, table_of("sft", []))
     assert (found.kept, found.gone) == ([], {})
     assert all(one < other for one, other in pairwise(found.clusters["cluster"].to_pylist()))
+
+
+@settings(deadline=None)  # the first call compiles
+@given(st.lists(st.integers(0, 9) | st.integers(0, 2**64 - 1), max_size=50), st.integers(0, 60))
+def test_the_least_values_stand_first_in_their_order(values: list[int], wanted: int) -> None:
+    wanted = min(wanted, len(values))
+    array = np.array(values, np.uint64)
+    _least_first(array, wanted)
+    assert array[:wanted].tolist() == sorted(values)[:wanted]
+    assert sorted(array.tolist()) == sorted(values)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from tests.mixtures.places import Place, turns
 from tests.rows import table_of
+from tulu_data.errors import RecipeError
 from tulu_data.filters.where import Where
 from tulu_data.op import Context
 
@@ -81,6 +82,112 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], said: 
     with pytest.raises(ValidationError) as caught:
         Where(**{"column": "toxic", **settings})
     assert said in str(caught.value)
+
+
+def checked(place: Place, rows: list[Any], *, form: str = "parquet", **settings: Any) -> list[str]:
+    """What `check` says of a step that looks at a source `w` with these rows."""
+    source = {"name": "w", "from": getattr(place, form)("w", rows), "license": "mit"}
+    place.recipe(sources=[source], steps=[{"op": "where", "sources": ["w"], **settings}])
+    return place.problems()
+
+
+def labelled(**native: Any) -> list[dict[str, Any]]:
+    return [{"id": str(n), "messages": turns(f"{n}?", f"{n}!"), **native} for n in range(5)]
+
+
+def test_a_column_that_a_source_does_not_have_stops_the_build(place: Place) -> None:
+    (told,) = checked(place, labelled(kind="x", level=1), column="kinds", equals="x")
+    assert told == (
+        "error: mixtures/mini.yaml, line 8: source w: it has no column 'kinds', so all of its rows would be "
+        "rejected. Did you mean 'kind'?"
+    )
+    with pytest.raises(RecipeError, match="no column 'kinds'"):
+        place.build()
+    (told,) = checked(place, labelled(kind="x", level=1), column="zzz", none_of=["x"])
+    assert told.startswith("error: ")
+    assert told.endswith("so nothing is rejected. Columns that can be asked for: kind, level")
+
+
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        ("id", "it is the rows' content, upstream id or licence already"),
+        ("messages", "it holds list<element: struct<"),
+        ("long", "its texts are too long"),
+        ("tags", "it holds list<element: string>"),
+    ],
+)
+def test_a_column_that_does_not_travel_beside_the_rows_says_why(place: Place, column: str, why: str) -> None:
+    rows = labelled(kind="x", tags=["a"], long="x" * 2000)
+    (told,) = checked(place, rows, column=column, equals="x")
+    assert told.startswith("error: ")
+    assert f"the column {column!r} is not kept beside the rows: {why}" in told
+    assert told.endswith("Those that are: kind")
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ({"column": "level", "equals": "5"}, 'holds numbers, which "5" never equals. Numbers are written'),
+        ({"column": "toxic", "equals": 1}, "holds booleans, which 1 never equals. Booleans are written true"),
+        ({"column": "kind", "one_of": ["x", 5]}, "holds text, which 5 never equals. Text is written in quo"),
+        ({"column": "kind", "none_of": [True]}, "holds text, which true never equals"),
+        ({"column": "level", "matches": "5"}, "holds numbers; `matches` looks at text"),
+    ],
+)
+def test_a_value_that_no_row_can_equal_is_an_error(
+    place: Place, condition: dict[str, Any], said: str
+) -> None:
+    (told,) = checked(place, labelled(kind="x", level=5, toxic=True), **condition)
+    assert told.startswith("error: ")
+    assert said in told
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        {"column": "level", "equals": 5.0},
+        {"column": "toxic", "one_of": [False]},
+        {"column": "kind", "matches": "y"},
+        {"column": "empty", "equals": 3},
+    ],
+)
+def test_a_condition_that_rows_may_fit_is_no_problem(place: Place, condition: dict[str, Any]) -> None:
+    assert checked(place, labelled(kind="x", level=5, toxic=True, empty=None), **condition) == []
+
+
+def test_texts_of_which_some_are_too_long_to_be_kept_are_a_warning(place: Place) -> None:
+    rows = labelled(text="short")
+    rows[3]["text"] = "x" * 1_001
+    (told,) = checked(place, rows, column="text", matches="x")
+    assert told.startswith(
+        "warning: mixtures/mini.yaml, line 8: source w: 'text' is not kept beside the rows"
+    )
+
+
+def test_a_column_that_a_later_part_may_have_is_a_warning(place: Place) -> None:
+    place.jsonl("w2", labelled(late="x"))
+    place.jsonl("w1", labelled())
+    source = {"name": "w", "from": "data/*.jsonl.gz", "license": "mit"}
+    step = {"op": "where", "sources": ["w"], "column": "late", "equals": "x"}
+    place.recipe(sources=[source], steps=[step])
+    (told,) = place.problems()
+    assert told.startswith("warning: ")
+    place.parquet("p1", labelled())
+    place.parquet("p2", labelled(late="x"))
+    place.recipe(sources=[{**source, "from": "data/*.parquet"}], steps=[step])
+    assert place.problems() == []  # what columns these have is known without reading their rows
+
+
+def test_without_sources_each_must_have_the_column_unless_only_some_values_go(place: Place) -> None:
+    sources = [
+        {"name": "w", "from": place.parquet("w", labelled(kind="x")), "license": "mit"},
+        {"name": "bare", "from": place.parquet("bare", labelled()), "license": "mit"},
+    ]
+    for condition, level in (({"equals": "x"}, "error"), ({"none_of": ["x"]}, "warning")):
+        place.recipe(sources=sources, steps=[{"op": "where", "column": "kind", **condition}])
+        (told,) = place.problems()
+        assert told.startswith(f"{level}: mixtures/mini.yaml, line 11: source bare: it has no column 'kind'")
 
 
 def test_a_mixture_keeps_the_rows_that_fit(place: Place) -> None:

@@ -22,6 +22,7 @@ from tulu_data.engine import sort
 from tulu_data.errors import PolicyError, RecipeError, RowError, SourceError, StoreError, UsageError
 from tulu_data.mixtures import writer
 from tulu_data.mixtures.select import KEY
+from tulu_data.mixtures.sums import write_sums
 from tulu_data.op import VERDICT_FIELD, Context, Fold, Op, Registry, verdicts
 from tulu_data.progress import Progress, Task
 from tulu_data.record import LINEAGE, OUTPUT, Kind, sort_keys
@@ -43,6 +44,7 @@ def test_a_version_holds_data_dropped_lineage_manifest_lock_and_card(mini: Place
     files = sorted(p.relative_to(built.path).as_posix() for p in built.path.rglob("*") if p.is_file())
     assert files == [
         "README.md",
+        "SHA256SUMS",
         "croissant.json",
         "data/train-00000-of-00001.parquet",
         "dropped/01-exact_dedup.parquet",
@@ -188,6 +190,7 @@ def test_other_libraries_or_another_time_are_no_other_recipe(mini: Place) -> Non
     told = json.loads(path.read_text())
     told["libraries"]["pyarrow"] = "1.0"
     path.write_text(json.dumps({**told, "built": "long ago"}))
+    write_sums(path.parent)
     assert mini.build().differs == ()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +15,8 @@ from tests.mixtures.places import Place, preference_rows, rlvr_rows, sft_rows
 from tulu_data.mixtures.build import BuildResult
 from tulu_data.mixtures.card import card, size
 from tulu_data.mixtures.facts import facts_of
+from tulu_data.op import Context, Op, Registry, verdicts
+from tulu_data.record import Kind
 
 
 def front_matter(built: BuildResult) -> dict[str, Any]:
@@ -35,6 +37,34 @@ def table(text: str, heading: str) -> list[dict[str, str]]:
     lines = next(block.strip() for block in blocks if block.strip().startswith("|")).splitlines()
     heads, _, *rows = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines]
     return [dict(zip(heads, row, strict=True)) for row in rows]
+
+
+class Finds(Op):
+    """Lets every row pass, and finds something amiss with one source."""
+
+    name: ClassVar[str] = "finds"
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls()
+
+    def reads(self, kind: Kind) -> tuple[str, ...]:
+        return ("id",)
+
+    def apply(self, batch: pa.Table, state: Any) -> pa.Table:
+        return verdicts(batch, pa.nulls(batch.num_rows, pa.bool_()), "")
+
+    def told(self, context: Context) -> dict[str, Any]:
+        return {"warnings": ["source maths is out of step"]}
+
+
+def test_the_card_tells_what_steps_found_amiss(mini: Place) -> None:
+    assert "## Warnings" not in text_of(mini.build())
+    text = (mini.root / "mixtures" / "mini.yaml").read_text()
+    mini.recipe("warned", text=text.replace("mixture: mini", "mixture: warned") + "- {op: finds}\n")
+    built = mini.build("warned", registry=Registry({"finds": Finds}))
+    assert "## Warnings\n\n- Step 2, `finds`: source maths is out of step.\n\n" in text_of(built)
+    assert built.manifest["steps"][1]["data"]["warnings"] == ["source maths is out of step"]
 
 
 def test_the_card_lists_sources_licences_and_counts(mini: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
 import pyarrow as pa
@@ -11,10 +12,11 @@ import pytest
 from tests.mixtures.places import Place, preference_rows, rlvr_rows, sft_rows
 from tulu_data.errors import RecipeError, Where
 from tulu_data.mixtures.check import moving
-from tulu_data.mixtures.opening import OpenSource
+from tulu_data.mixtures.opening import OpenSource, changed_columns
 from tulu_data.mixtures.recipe import SourceAt, SourceEntry
 from tulu_data.op import Op, Registry
 from tulu_data.record import Kind
+from tulu_data.sources import SourceSpec
 from tulu_data.sources.adapters import get
 from tulu_data.sources.hub import Hub, HubSource
 
@@ -47,6 +49,11 @@ class Writes(Reads):
         return pa.schema([("score", pa.float64())])
 
 
+def errors(place: Place) -> list[str]:
+    return [told for told in place.problems() if told.startswith("error: ")]
+
+
+HUB = Hub("org/set", "main", None)
 OWN = Registry({"reads": Reads, "writes": Writes})
 
 
@@ -63,6 +70,73 @@ def test_a_step_for_a_source_that_there_is_not_is_told(place: Place) -> None:
         "source of this recipe is named 'chatt'; expected one of: chat. Did you mean 'chat'?",
         "source of this recipe is named 'other'; expected one of: chat",
     ]
+
+
+def test_keys_that_choose_nothing_of_files_are_a_warning(place: Place) -> None:
+    source = {"name": "a", "from": place.jsonl("a", sft_rows(5)), "license": "mit"}
+    place.recipe(sources=[{**source, "revision": "v2", "split": "test"}])
+    (told,) = place.problems()
+    assert told.startswith(
+        "warning: mixtures/mini.yaml, line 4: source a: `revision` and `split` choose nothing of files. "
+    )
+
+
+@pytest.mark.parametrize("other", ["data/*.parquet", "data/../data/rows.parquet", "data/link.parquet"])
+def test_two_sources_that_read_the_same_file_are_a_warning(place: Place, other: str) -> None:
+    first = {"name": "a", "from": place.parquet("rows", sft_rows(5)), "license": "mit"}
+    (place.root / "mixtures" / "data" / "link.parquet").symlink_to("rows.parquet")
+    sources = [first, {**first, "name": "b", "from": other}]
+    place.recipe(sources=sources)
+    (told,) = place.problems()
+    assert told.startswith("warning: mixtures/mini.yaml, line 7: the sources a and b read the same: data/")
+    part = {"op": "where", "column": "id", "sources": ["b"], "equals": "up1"}
+    place.recipe(sources=sources, steps=[part])
+    assert not any("read the same" in told for told in place.problems())
+    place.recipe(sources=[first, {**first, "name": "b", "from": place.parquet("others", sft_rows(4))}])
+    assert place.problems() == []
+
+
+def test_a_file_that_is_cut_short_behind_the_first_is_told(place: Place) -> None:
+    place.parquet("a", sft_rows(300))
+    data = (place.root / "mixtures" / "data" / "a.parquet").read_bytes()
+    (place.root / "mixtures" / "data" / "b.parquet").write_bytes(data[: len(data) // 2])
+    place.recipe(sources=[{"name": "a", "from": "data/*.parquet", "license": "mit"}])
+    (told,) = place.problems()
+    assert told.startswith("error: mixtures/mini.yaml, line 4: source a: data/b.parquet: the file is cut sho")
+
+
+def test_configs_of_one_dataset_on_the_hub_are_two_sources() -> None:
+    def reads(config: str) -> set[str]:
+        spec = SourceSpec.model_validate({"from": "hf:org/set", "config": config})
+        builder = SimpleNamespace(config=SimpleNamespace(name=config))
+        return {*HubSource(spec, "hf:org/set", "c" * 40, "train", (builder,), HUB).reads()}
+
+    assert reads("main") == reads("main")
+    assert not reads("main") & reads("other")
+
+
+def test_a_column_that_holds_something_else_than_in_the_last_version_is_told(place: Place) -> None:
+    def rows(**values: Any) -> list[Any]:
+        return [{**row, **values} for row in sft_rows(4)]
+
+    source = {"name": "a", "from": place.parquet("a", rows(label=1, why=None)), "license": "mit"}
+    place.recipe(sources=[source])
+    place.build()
+    place.parquet("a", rows(label=1, why="known", further="x"))
+    assert place.problems() == []  # further columns, and values where there were none, change nothing
+    place.parquet("a", rows(label="one", why="x"))
+    (told,) = place.problems()
+    assert "since the last version its columns changed: 'label' holds string in place of int64" in told
+    place.parquet("a", [{key: row[key] for key in ("messages",)} | {"label": "1"} for row in sft_rows(4)])
+    (told,) = place.problems()
+    assert "without 'id', 'why'; 'label' holds string in place of int64" in told
+
+
+def test_a_manifest_that_names_columns_without_their_types_is_understood(place: Place) -> None:
+    schema = pa.schema([("messages", pa.string()), ("label", pa.int64())])
+    assert changed_columns(schema, {"columns": ["messages", "label"]}) == ""
+    assert changed_columns(schema, {"columns": ["messages", "id"]}).endswith("without 'id', with 'label'")
+    assert changed_columns(schema, None) == ""
 
 
 def test_every_problem_of_sources_and_steps_is_told_at_once(place: Place) -> None:
@@ -137,7 +211,7 @@ def test_a_count_above_a_small_file_is_known_before_it_is_built(place: Place) ->
         {"name": "both", "from": "data/*.jsonl.gz", "license": "mit", "count": 207},
     ]
     place.recipe(sources=sources)
-    (told,) = place.problems()
+    (told,) = errors(place)
     assert "line 4: source few: count 6 is above the 5 rows that exist. Ask for at most 5" in told
     place.jsonl("many", sft_rows(3))
     place.recipe(sources=[{**sources[2], "count": 9}])

@@ -190,6 +190,16 @@ def test_rows_that_strata_left_out_were_not_selected(place: Place) -> None:
     assert reasons(found) == {("added", "maths", "selection", 4)}
 
 
+def test_rows_that_strata_left_out_of_a_quota_were_not_selected_though_others_are_repeated(
+    place: Place,
+) -> None:
+    graded = [row | {"level": "ab"[n % 2]} for n, row in enumerate(rows(30))]
+    of = {"name": "maths", "from": place.parquet("maths", graded)}
+    fewer = {"sources": [of | {"stratify": "level", "repeat": 2}], "max_per_source": 18}
+    found = between(place, {"sources": [of]}, fewer)
+    assert reasons(found) == {("removed", "maths", "quota", 12), ("reweighted", "maths", "repeat", 18)}
+
+
 def test_a_changed_repeat_reweights_and_adds_nothing(place: Place) -> None:
     once = source(place, count=10)
     found = between(place, {"sources": [once]}, {"sources": [once | {"repeat": 2.5}]})
@@ -234,6 +244,23 @@ def test_rows_that_are_held_out_now_have_moved(place: Place) -> None:
     assert (change, where) == ("moved", "to test")
     assert 0 < moved < 60
     assert found.summary["rows"]["after"] == 60
+    assert found.summary["responsible"][0]["why"] == "moved to test: `holdout` none -> 0.2"
+
+
+def test_rows_that_another_seed_holds_out_have_moved(place: Place) -> None:
+    of = {"sources": [source(place, count=60)], "holdout": {"fraction": 0.2}}
+    found = between(place, of | {"seed": 1}, of | {"seed": 2})
+    whys = {group["why"] for group in found.summary["responsible"]}
+    assert whys == {f"moved to {split}: the seed 1 -> 2" for split in ("test", "train")}
+
+
+def test_how_much_a_recipe_asks_for_is_told_of_its_head(place: Place) -> None:
+    of = {"sources": [source(place, count=60)]}
+    amounts = {"size": {"rows": 40}, "max_per_source": 50, "holdout": {"fraction": 0.1}}
+    found = between(place, of, of | amounts)
+    changed = {change["key"]: (change["before"], change["after"]) for change in found.summary["recipe"]}
+    assert changed == {key: (None, value) for key, value in amounts.items()}
+    assert {change["part"] for change in found.summary["recipe"]} == {"mixture"}
 
 
 def test_another_kind_and_seed_are_told_first(place: Place) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from tests.mixtures.places import Place, sft_rows
 from tulu_data.errors import StoreError, UsageError
 from tulu_data.mixtures.gc import Collected, gc
-from tulu_data.mixtures.store import building, versions
+from tulu_data.mixtures.store import building, guard, versions
 
 
 def collect(place: Place, **settings: object) -> Collected:
@@ -62,6 +66,65 @@ def test_a_version_that_a_recipe_reads_stays_even_where_the_recipe_is_wrong(thre
     found = collect(three, keep=1)
     assert named(found) == {("version", "mini@v1")}
     assert [(one.name, one.read_by) for one in found.kept] == [("mini@v2", "mixtures/more")]
+
+
+def test_a_part_that_recipes_include_keeps_what_it_reads(three: Place) -> None:
+    three.recipe("parts/more", text="sources:\n  - {name: b, from: store:mixtures/mini@v2}\n")
+    found = collect(three, keep=1)
+    assert [(one.name, one.read_by) for one in found.kept] == [("mini@v2", "mixtures/parts/more")]
+
+
+def test_what_goes_keeps_nothing(three: Place) -> None:
+    """mini@v1 is read by middle@v1, which goes where nothing reads it, and stays where something does."""
+    for name, read in (("middle", "mini@v1"), ("top", "middle@v1")):
+        three.recipe(name, sources=[{"name": "b", "from": f"store:mixtures/{read}"}])
+        three.build(name)
+    three.recipe("middle", sources=[{"name": "c", "from": three.parquet("c", sft_rows(4, "other"))}])
+    three.build("middle")
+    (three.root / "mixtures" / "top.yaml").unlink()
+    found = collect(three, keep=1)
+    assert named(found) == {("version", "mini@v2")}
+    assert [(one.name, one.read_by) for one in found.kept] == [
+        ("middle@v1", "top@v1"),
+        ("mini@v1", "middle@v1"),
+    ]
+    shutil.rmtree(three.store / "mixtures" / "top")
+    assert collect(three, keep=1).kept == []
+    deleted = collect(three, keep=1, delete=True)
+    assert named(deleted) == {("version", f"{name}@v1") for name in ("mini", "middle")} | {
+        ("version", "mini@v2")
+    }
+
+
+def test_a_preview_that_goes_keeps_nothing(three: Place) -> None:
+    three.recipe("more", sources=[{"name": "b", "from": "store:mixtures/mini@v1"}])
+    three.build("more", limit=2)
+    (three.root / "mixtures" / "more.yaml").unlink()
+    assert [one.read_by for one in collect(three, keep=1).kept] == ["more@preview"]
+    assert collect(three, keep=1, previews=True).kept == []
+
+
+def test_a_list_neither_writes_nor_waits(three: Place) -> None:
+    """A store may be read-only, and a build that numbers its version may take a while."""
+    before = {path: path.stat().st_mtime_ns for path in three.store.rglob("*")}
+    with guard(three.store), building_elsewhere(three.store) as living:
+        found = collect(three, keep=1, previews=True)
+        assert len(found.garbage) == 2
+        assert living not in {one.path for one in found.garbage}
+    (three.store / ".lock").unlink()
+    assert len(collect(three, keep=1).garbage) == 2
+    assert {path for path in before if path.exists()} == {*three.store.rglob("*")}
+
+
+@contextmanager
+def building_elsewhere(store: Path) -> Iterator[Path]:
+    """The folder of a build that holds its lock."""
+    folder = store / ".tmp-living"
+    folder.mkdir()
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder
+    shutil.rmtree(folder)
 
 
 def test_previews_go_with_their_folders(three: Place) -> None:

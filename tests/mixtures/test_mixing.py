@@ -19,9 +19,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from tests.mixtures.places import Place, Row, preference_rows, sft_rows, turns
 from tulu_data import rebuild, verify
-from tulu_data.errors import PolicyError, RecipeError, StoreError
-from tulu_data.mixtures.build import BuildResult
+from tulu_data.errors import PolicyError, RecipeError, StoreError, UsageError
+from tulu_data.init import start
+from tulu_data.mixtures.build import BuildResult, build
 from tulu_data.mixtures.store import versions
+from tulu_data.workspace import Workspace
 
 
 def distinct(count: int, word: str = "row", **more: Any) -> list[Row]:
@@ -207,6 +209,34 @@ def test_a_version_that_holds_out_is_read_by_others_without_it(place: Place) -> 
     assert place.build().rows == train
 
 
+def test_a_holdout_may_be_a_number_and_prompts_are_equal_but_for_white_space(place: Place) -> None:
+    rows = [*distinct(150), *[{"messages": turns(f" row {n}?\n", "another answer")} for n in range(150)]]
+    place.recipe(holdout=0.3, sources=[{"name": "a", "from": place.jsonl("a", rows)}])
+    built = place.build()
+    asked = [
+        {row["messages"][0]["content"].strip() for row in data(built, folder).to_pylist()}
+        for folder in ("data", "test")
+    ]
+    assert asked[0].isdisjoint(asked[1])
+    assert built.manifest["recipe"]["holdout"] == {"fraction": 0.3}
+
+
+def test_a_holdout_that_takes_every_row_is_an_error(place: Place) -> None:
+    rows = place.jsonl("a", distinct(3))
+    place.recipe(holdout={"fraction": 0.999999999}, sources=[{"name": "a", "from": rows}])
+    with pytest.raises(PolicyError, match="the holdout of the mixture mini takes all of its 3 rows"):
+        place.build()
+
+
+def test_a_size_is_met_with_repeats_and_a_holdout(place: Place) -> None:
+    source = {"name": "a", "from": place.jsonl("a", distinct(100)), "repeat": 3}
+    place.recipe(size=180, holdout=0.4, sources=[source])
+    built = place.build()
+    ids = [*data(built)["id"].to_pylist(), *data(built, "test")["id"].to_pylist()]
+    assert len(ids) == len(set(ids)) == 180
+    assert not any("+" in one for one in data(built, "test")["id"].to_pylist())
+
+
 # -- tokens --------------------------------------------------------------------------------------------------
 
 
@@ -302,6 +332,45 @@ def test_a_rebuild_reads_the_version_that_was_read_not_the_latest(place: Place) 
     assert rebuild("mini", workspace=place.workspace).same_bytes
 
 
+def test_a_shipped_recipe_is_rebuilt_from_where_it_lies(tmp_path: Path) -> None:
+    start(tmp_path)
+    (tmp_path / "mixtures" / "sample").mkdir()  # of the user's own, and not what was read
+    workspace = Workspace(tmp_path)
+    build("sft_mini", workspace=workspace)
+    assert rebuild("sft_mini", workspace=workspace).same_bytes
+
+
+def test_a_recipe_outside_the_workspace_is_named(
+    place: Place, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("elsewhere")
+    (home / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in distinct(5)))
+    (home / "far.yaml").write_text("mixture: far\nkind: sft\nsources: [{name: a, from: a.jsonl}]\n")
+    place.build(str(home / "far.yaml"))
+    with pytest.raises(UsageError, match=r"the recipe of far does not lie in the workspace.*--recipe"):
+        rebuild("far", workspace=place.workspace)
+    assert rebuild("far", workspace=place.workspace, recipe=home / "far.yaml").same_bytes
+
+
+def test_a_rebuild_names_the_tokenizer_that_changed(place: Place) -> None:
+    file = tokenizer(place.root / "mixtures" / "tokenizer.json")
+    source = {"name": "a", "from": place.jsonl("a", distinct(10))}
+    place.recipe(tokenizer="tokenizer.json", sources=[source])
+    place.build()
+    assert rebuild("mini", workspace=place.workspace).tokenizer is None
+    file.write_text(file.read_text() + " ")
+    assert rebuild("mini", workspace=place.workspace).tokenizer == "tokenizer.json"
+
+
+def test_a_build_from_its_own_lock_is_the_same_build(place: Place) -> None:
+    place.recipe("base", sources=[{"name": "a", "from": place.jsonl("a", distinct(20))}])
+    place.build("base")
+    place.recipe(sources=[{"name": "base", "from": "store:mixtures/base"}])
+    again = place.build(lock=place.build().path / "lock.json")
+    assert again.reused
+    assert again.differs == ()
+
+
 def test_a_lock_that_disagrees_with_the_recipe(place: Place) -> None:
     source = {"name": "a", "from": place.jsonl("a", distinct(20))}
     place.recipe(sources=[source])
@@ -326,9 +395,10 @@ def test_a_build_with_a_lock_refuses_files_that_moved(place: Place) -> None:
 
 def test_a_lock_that_is_none(place: Place) -> None:
     place.recipe(sources=[{"name": "a", "from": place.jsonl("a", distinct(2))}])
-    (place.root / "lock.json").write_text("[]")
-    with pytest.raises(StoreError, match=r"lock.json: the lock cannot be read"):
-        place.build(lock=place.root / "lock.json")
+    for text in ("[]", '{"format": 1, "sources": {"a": {"origin": "x", "files": [{"path": 5}]}}}'):
+        (place.root / "lock.json").write_text(text)
+        with pytest.raises(StoreError, match=r"lock.json: the lock cannot be read"):
+            place.build(lock=place.root / "lock.json")
 
 
 # -- sources that changed ------------------------------------------------------------------------------------
@@ -384,8 +454,13 @@ def test_two_processes_build_into_one_store(place: Place) -> None:
     [
         ({"fill": True}, "`fill` says where `count` or `fraction` is taken from; give one of them"),
         ({"repeat": 0.5}, "greater than or equal to 1"),
-        ({"weight": 0}, "greater than 0"),
-        ({"stratify": {"by": "x", "shares": "odd"}}, "'proportional' or 'equal'"),
+        ({"weight": 0}, "greater than or equal to"),
+        ({"weight": float("inf")}, "finite number"),
+        ({"repeat": float("nan")}, "finite number"),
+        (
+            {"stratify": {"by": "x", "shares": "odd"}},
+            "sources.0.stratify.shares: Input should be 'pro",
+        ),
         ({"repeats": 2}, "Did you mean 'repeat'?"),
     ],
 )
@@ -399,7 +474,9 @@ def test_a_wrong_word_of_a_source(place: Place, settings: Row, said: str) -> Non
     [
         ({"size": {"rows": 5, "tokens": 5}}, "a size is given in `rows` or in `tokens`"),
         ({"size": 0}, "greater than or equal to 1"),
+        ({"size": True}, "valid dictionary"),
         ({"holdout": {"fraction": 1.5}}, "less than 1"),
+        ({"holdout": 2}, "less than 1"),
         ({"max_per_source": 0}, "greater than or equal to 1"),
         ({"tokenizer": "nowhere.json"}, "the tokenizer file does not exist"),
     ],

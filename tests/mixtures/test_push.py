@@ -154,9 +154,10 @@ def test_what_steps_rejected_goes_only_when_asked_for(hub: WritableHub, built: B
     assert dropped not in hub.of(REPO).head()
 
 
-def test_a_file_that_the_version_does_not_have_stays_here(hub: WritableHub, built: BuildResult) -> None:
+def test_a_file_that_the_version_does_not_have_is_refused(hub: WritableHub, built: BuildResult) -> None:
     (built.path / "data" / "stray.parquet").write_bytes(b"stray")
-    assert "data/stray.parquet" not in actions(pushed(built))
+    assert "data/stray.parquet: this was not written by" in refused(StoreError, built)
+    assert hub.requests == []
 
 
 def test_paths_of_this_machine_are_pointed_out(hub: WritableHub, place: Place) -> None:
@@ -249,6 +250,22 @@ def test_altered_files_are_refused(hub: WritableHub, built: BuildResult) -> None
     path.write_bytes(path.read_bytes()[:-1])
     assert "a file of this version was altered" in refused(StoreError, built)
     assert hub.requests == []
+
+
+def test_an_altered_licence_or_certificate_is_refused(hub: WritableHub, built: BuildResult) -> None:
+    manifest = built.path / "manifest.json"
+    kept = manifest.read_text()
+    manifest.write_text(kept.replace('"odc-by"', '"mit"'))
+    assert "a file of this version was altered" in refused(StoreError, built)
+    manifest.write_text(kept)
+    (built.path / "certificate.json").write_text("{}")
+    assert "this was not written by the version's build" in refused(StoreError, built)
+    assert hub.requests == []
+
+
+def test_a_version_of_an_earlier_release_goes_with_a_note(hub: WritableHub, built: BuildResult) -> None:
+    (built.path / "SHA256SUMS").unlink()
+    assert any("has no SHA256SUMS" in note for note in pushed(built).notes)
 
 
 def test_without_a_token_it_says_how_to_log_in(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,14 @@ def entry(name: str = "a", **settings: Any) -> SourceEntry:
 
 
 def supply(
-    rows: int, name: str = "a", *, tokens: int = 10, loaded: int | None = None, **settings: Any
+    rows: int, name: str = "a", *, tokens: int = 10, loaded: int | None = None, held: int = 0, **settings: Any
 ) -> Supply:
+    """So many rows, of which the first ones in order are `held` out."""
     keys = np.random.default_rng(len(name) + rows).permutation(rows).astype(np.uint64)
-    sizes = np.full(rows, tokens, np.int64)
-    return Supply(entry(name, **settings), loaded or rows, keys, sizes, taking_order(keys))
+    sizes, order = np.full(rows, tokens, np.int64), taking_order(keys)
+    out = np.zeros(rows, np.bool_)
+    out[order[:held]] = True
+    return Supply(entry(name, **settings), loaded or rows, keys, sizes, order, out)
 
 
 def rows_of(found: list[Quota]) -> list[int]:
@@ -116,16 +120,52 @@ def test_a_size_above_what_passed_is_an_error() -> None:
 
 
 def test_a_size_that_the_unweighted_sources_use_up_is_an_error() -> None:
-    with pytest.raises(
-        ShortageError, match=r"source b: `size` leaves it no rows, and the sources without weight"
-    ):
+    with pytest.raises(ShortageError, match="the sources without a weight have 300"):
         quotas([supply(300), supply(100, "b", weight=1.0)], size=Size(rows=200))
 
 
 def test_a_synthetic_sample_gives_what_it_has() -> None:
     few = supply(5, loaded=5, count=90, fill=True)
-    lenient = Supply(few.entry, few.loaded, few.keys, few.tokens, few.order, lenient=True)
+    lenient = replace(few, lenient=True)
     assert rows_of(quotas([lenient], size=Size(rows=50))) == [5]
+
+
+def test_rows_that_are_held_out_stand_once_and_the_size_is_met_all_the_same() -> None:
+    (found,) = quotas([supply(100, held=40, repeat=3)])
+    assert found.rows == 40 + 3 * 60
+    assert sorted(set(found.copies.tolist())) == [1, 3]
+    (sized,) = quotas([supply(100, held=40, repeat=3)], size=Size(rows=150))
+    assert sized.rows == 150
+    assert sized.copies.max() == 2
+    sources = [supply(50, held=20, repeat=10, weight=1.0), supply(400, "b", weight=1.0)]
+    assert rows_of(quotas(sources, size=Size(tokens=4000))) == [200, 200]
+
+
+def test_a_weighted_source_without_rows_is_an_error_and_empties_no_other() -> None:
+    sources = [supply(100, weight=1.0), supply(0, "b", loaded=40, weight=1.0)]
+    with pytest.raises(ShortageError, match=r"source b: it has a weight, and no row of it passes the steps"):
+        quotas(sources)
+
+
+def test_a_weight_that_comes_to_nothing_is_an_error() -> None:
+    sources = [supply(100, weight=1.0), supply(5, "b", weight=0.001)]
+    with pytest.raises(ShortageError, match=r"source b: its weight comes to 0 rows, and that is not one row"):
+        quotas(sources, size=Size(rows=50))
+
+
+@pytest.mark.parametrize("size", [Size(rows="max"), Size(tokens="max")])
+def test_the_most_there_is_without_weights_is_all_of_it(size: Size) -> None:
+    assert rows_of(quotas([supply(7), supply(0, "b", loaded=3)], size=size)) == [7, 0]
+
+
+@pytest.mark.parametrize("weight", [2.1, 3.1, 4.2, 5.1, 0.3])
+def test_a_weight_alone_loses_no_row_to_rounding(weight: float) -> None:
+    assert rows_of(quotas([supply(100, tokens=20, weight=weight)], size=Size(tokens="max"))) == [100]
+
+
+def test_a_size_that_the_cap_of_sources_prevents_says_so() -> None:
+    with pytest.raises(ShortageError, match=r"`size` asks for 60 rows, and `max_per_source: 20` leaves 40"):
+        quotas([supply(100), supply(40, "b")], size=Size(rows=60), max_per_source=20)
 
 
 # -- what holds for all --------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 
 from tulu_data.errors import StoreError, UsageError
 from tulu_data.mixtures.store import building, commit, resolver, versions
+from tulu_data.mixtures.sums import write_sums
 
 
 def put(store: Path, mixture: str, logical: str) -> str:
@@ -23,6 +24,7 @@ def put(store: Path, mixture: str, logical: str) -> str:
 
         def finish(path: Path, _: str) -> None:
             (path / "manifest.json").write_text(f'{{"logical_hash": "{logical}", "files": {{}}}}')
+            write_sums(path)
 
         return commit(store, built, mixture, logical, finish)[0].name
 

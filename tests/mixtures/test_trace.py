@@ -155,6 +155,16 @@ def test_of_a_row_that_strata_left_out_nothing_is_known(place: Place) -> None:
     assert (found.outcome, stages(found)[0]) == ("unselected", ("selection", "not known"))
 
 
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_copies_do_not_hide_that_a_quota_left_rows_out(repeat: int, place: Place) -> None:
+    graded = [row | {"level": "ab"[n % 2]} for n, row in enumerate(sft_rows(9))]
+    of = {"name": "maths", "from": place.parquet("maths", graded), "stratify": "level", "repeat": repeat}
+    place.recipe(sources=[of], max_per_source=6)
+    place.build()
+    found = trace("mini", f"maths/{'0' * 32}/0", store=place.store)
+    assert (found.outcome, stages(found)[1]) == ("unselected", ("quota", "not known"))
+
+
 def test_what_decontamination_found_in_a_row_is_told(place: Place) -> None:
     (place.root / "decontam").mkdir()
     item = "What is the sum of the first nine prime numbers that are larger than two?"
@@ -179,6 +189,7 @@ def test_what_decontamination_found_in_a_row_is_told(place: Place) -> None:
     [
         ("nothing", "no row of mini@v1 has the id 'nothing', kept or dropped"),
         ("abc", "no row of mini@v1 has the id 'abc'"),
+        ("up29", "Upstream ids .* are known only of rows that are on disk"),
         (f"math/{'0' * 32}/0", "no source of mini@v1 is named 'math'.*Did you mean 'maths'"),
     ],
 )

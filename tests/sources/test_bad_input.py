@@ -279,6 +279,19 @@ class TestFinding:
         told = refused(tmp_path, "data/alpaca.jsonl")
         assert told == "data/alpaca.jsonl: the file does not exist. Did you mean 'data/alpaca.jsonl.gz'?"
 
+    @pytest.mark.parametrize("place", ["/dev/zero", "pipe.jsonl"])
+    def test_what_is_no_regular_file_is_called_so(self, tmp_path: Path, place: str) -> None:
+        os.mkfifo(tmp_path / "pipe.jsonl")
+        told = refused(tmp_path, place)
+        assert told == f"{place}: this is no file but a device, a pipe or a socket; expected a file"
+
+    def test_a_link_that_leads_nowhere_says_where_to(self, tmp_path: Path) -> None:
+        (tmp_path / "gone.jsonl").symlink_to("elsewhere/a.jsonl")
+        (tmp_path / "loop.jsonl").symlink_to("loop.jsonl")
+        for name, target in (("gone", "elsewhere/a"), ("loop", "loop")):
+            told = refused(tmp_path, f"{name}.jsonl")
+            assert told == f"{name}.jsonl: this is a link to {target}.jsonl, which leads to no file"
+
     def test_a_missing_folder(self, tmp_path: Path) -> None:
         assert "nor does its folder dta" in refused(tmp_path, "dta/a.jsonl")
 

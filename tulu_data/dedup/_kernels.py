@@ -117,11 +117,36 @@ def _twice(keys, heads):
 
 
 @njit(nogil=True, cache=True)
-def _rarest_first(own, counts, shift, order):
+def _least_first(values, wanted):
+    """Sorts so far that the least `wanted` values stand first in their order, the others behind in any."""
+    low, high = 0, values.size - 1
+    while low < high and 0 < wanted < values.size:  # Hoare's selection
+        pivot = values[(low + high) >> 1]
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if wanted - 1 <= j:
+            high = j
+        elif wanted - 1 >= i:
+            low = i
+        else:
+            break
+    values[:wanted].sort()
+
+
+@njit(nogil=True, cache=True)
+def _rarest_first(own, counts, shift, early, order):
     """Sorts the shingles of a set by how many sets hold them; how many no other set holds.
 
     These come first and are never looked up, so they are left out. Of each other one, `order` has that count
-    and the leading 48 bits of the hash.
+    and the leading 48 bits of the hash; only those among the first `early` of all are wanted.
     """
     common = 0
     for i in range(own.size):
@@ -129,8 +154,9 @@ def _rarest_first(own, counts, shift, order):
         if count > 1:
             order[common] = (count << np.uint64(48)) | (own[i] >> np.uint64(16))
             common += 1
-    order[:common].sort()
-    return own.size - common
+    alone = own.size - common
+    _least_first(order[:common], min(common, max(0, early - alone)))
+    return alone
 
 
 @njit(nogil=True, cache=True)
@@ -176,9 +202,9 @@ def leaders(hashes, starts, stops, threshold):
     for number in range(sets):
         own = hashes[starts[number] : stops[number]]
         size = own.size
-        alone = _rarest_first(own, counts, shift, order)
         smallest = math.ceil(threshold * size - ROUNDING)
         early = size - smallest + 1
+        alone = _rarest_first(own, counts, shift, early, order)
         best = -1.0
         for i in range(alone, early):
             most = math.floor((size - i) / share - size + ROUNDING)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -18,6 +17,11 @@ class Stratify(BaseModel):
     shares: Literal["proportional", "equal"] = "proportional"
     """Whether each value keeps its share, or all have the same number of rows as far as there are so many."""
 
+    @staticmethod
+    def written(given: object) -> object:
+        """A text is the name of the column."""
+        return {"by": given} if isinstance(given, str) else given
+
 
 class Size(BaseModel):
     """How much there is in all: so many rows or tokens, or as much as the weights and the rows allow."""
@@ -28,10 +32,10 @@ class Size(BaseModel):
     """How many rows, those of a holdout among them."""
     tokens: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
 
-    @classmethod
-    def of(cls, given: int | Mapping[str, Any]) -> Size:
-        """What a recipe writes: a number is one of rows."""
-        return cls(rows=given) if isinstance(given, int) else cls(**given)
+    @staticmethod
+    def written(given: object) -> object:
+        """A number is one of rows."""
+        return {"rows": given} if isinstance(given, int | float) and not isinstance(given, bool) else given
 
     @model_validator(mode="after")
     def _one_unit(self) -> Size:
@@ -45,5 +49,10 @@ class Holdout(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    fraction: Annotated[float, Field(gt=0, lt=1)]
+    fraction: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
     """About this part of the prompts: those with the smallest hashes."""
+
+    @staticmethod
+    def written(given: object) -> object:
+        """A number is the fraction."""
+        return {"fraction": given} if isinstance(given, int | float) else given

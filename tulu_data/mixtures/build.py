@@ -24,8 +24,9 @@ from tulu_data.mixtures.manifest import (
     write_json,
 )
 from tulu_data.mixtures.pipeline import Run, make
-from tulu_data.mixtures.recipe import load_recipe, with_licenses
+from tulu_data.mixtures.recipe import Recipe, load_recipe, with_licenses
 from tulu_data.mixtures.store import MANIFEST, building, commit, commit_preview, read_manifest
+from tulu_data.mixtures.sums import write_sums
 from tulu_data.op import Registry
 from tulu_data.progress import Progress
 from tulu_data.workspace import Workspace
@@ -110,12 +111,11 @@ def build(
         recipe = with_licenses(recipe, licenses) if licenses else recipe
     except RecipeError as error:
         raise RecipeError(f"the recipe {name} cannot be built", error.problems) from None
-    recipe = pinned(recipe, locks) if locks else recipe
-    found = checked_recipe(recipe, around, whole=limit is None)
+    found = checked_recipe(pinned(recipe, locks) if locks else recipe, around, whole=limit is None)
     if found.errors():
         raise RecipeError(f"the recipe {name} cannot be built", found.errors())
     if locks:
-        _refuse_moved(found, locks, store)
+        _refuse_moved(found, recipe, locks, store)
     for warning in found.problems:
         progress.say(f"warning: {warning}")
     with building(store) as folder:
@@ -133,9 +133,9 @@ def build(
         return _commit(run, make(run))
 
 
-def _refuse_moved(found: Checked, locks: Locks, store: Path) -> None:
+def _refuse_moved(found: Checked, recipe: Recipe, locks: Locks, store: Path) -> None:
     """Refuses sources that are not what the lock names."""
-    now = source_locks(found.sources, store)
+    now = source_locks(found.sources, recipe, store)
     where = {source.at.entry.name: str(source.at.where) for source in found.sources}
     remedy = "Build without the lock to use what is there now"
     problems = [
@@ -155,6 +155,7 @@ def _commit(run: Run, built: Built) -> BuildResult:
         write_json(folder / LOCK, lock_data(built.locks))
         write_json(folder / MANIFEST, told)
         describe(folder, told)
+        write_sums(folder, told["files"])
 
     store, name = run.around.store, run.recipe.name
     if run.limit is not None:

@@ -73,6 +73,7 @@ def card(facts: Facts, at: str = HERE, *, with_dropped: bool = True) -> str:
         _licenses(facts),
         "## Steps",
         _steps(facts.manifest),
+        *_warned(facts.manifest),
         *_certified(facts.manifest),
         "## Recipe",
         _recipe(facts.manifest),
@@ -255,6 +256,16 @@ def _steps(manifest: Mapping[str, Any]) -> str:
         for step in manifest["steps"]
     ]
     return _table(("step", "operator", "settings", "rows in", "rows out", "dropped"), rows, 6)
+
+
+def _warned(manifest: Mapping[str, Any]) -> list[str]:
+    """What the steps found amiss with the rows that they let pass."""
+    lines = [
+        f"- Step {step['step']}, `{step['op']}`: {warning}."
+        for step in manifest["steps"]
+        for warning in step.get("data", {}).get("warnings", ())
+    ]
+    return ["## Warnings", "\n".join(lines)] if lines else []
 
 
 def _certified(manifest: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
@@ -25,9 +25,6 @@ from tulu_data.workspace import Workspace
 
 if TYPE_CHECKING:
     from tulu_data.mixtures.recipe import Recipe
-
-PARTS = "parts"
-"""Recipes in a folder of this name are only included by others."""
 
 EXAMPLES = 2
 
@@ -74,8 +71,6 @@ def _recipes(workspace: Workspace) -> Iterator[dict[str, Any]]:
     from tulu_data.mixtures.recipe import load_recipe
 
     for name in workspace.names(MIXTURES):
-        if _is_part(name):
-            continue
         try:
             recipe = load_recipe(name, workspace)
         except TuluDataError as error:
@@ -155,13 +150,7 @@ def _recipe(name: str, store: Path, workspace: Workspace) -> Recipe | None:
     names = workspace.names(MIXTURES)
     if name in names or name.endswith((".yaml", ".yml")):
         return load_recipe(name, workspace)
-    own = [other for other in names if not _is_part(other)]
-    raise unknown("version or recipe", name, {*own, *mixtures(store)})
-
-
-def _is_part(recipe: str) -> bool:
-    """Whether a recipe is only included by others."""
-    return PARTS in PurePosixPath(recipe).parent.parts
+    raise unknown("version or recipe", name, {*names, *mixtures(store)})
 
 
 def _rows(version: Version, count: int) -> Iterator[dict[str, Any]]:

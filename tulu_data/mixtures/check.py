@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 from tulu_data.decontam.check import suite_problems
 from tulu_data.document import read_document
 from tulu_data.errors import Problem, RecipeError, StoreError, TuluDataError, Where, unknown
+from tulu_data.filters.where import Where as WhereStep
 from tulu_data.mixtures.opening import OpenSource, open_entry, wrong_share
 from tulu_data.mixtures.recipe import Recipe, StepAt, load_recipe
 from tulu_data.mixtures.store import versions
@@ -156,6 +157,7 @@ def checked_recipe(recipe: Recipe, around: Surroundings, *, whole: bool = True) 
         if whole and source.rows is not None:
             found.problems += wrong_share(source, source.rows)
     found.problems += [*moving(found.sources), *made_up(found.sources)]
+    found.problems += [*_asked(found.sources, found.steps), *_twice(found.sources, found.steps)]
     return found
 
 
@@ -179,6 +181,22 @@ def made_up(sources: Sequence[OpenSource]) -> Iterator[Problem]:
         what = f"the rows are synthetic of: {', '.join(at.entry.name for at in ats)}"
         remedy = "Counts and quotas above what exists take all of them"
         yield Problem(what, str(ats[0].where), remedy, "warning")
+
+
+def _twice(sources: Sequence[OpenSource], steps: Sequence[ReadyStep]) -> Iterator[Problem]:
+    """Sources of which two read the same, unless a step `where` takes another part of it for one of them."""
+    parted = [set(ready.step.sources) for ready in steps if isinstance(ready.step, WhereStep)]
+    names = [source.at.entry.name for source in sources]
+    reads = [source.source.reads() for source in sources]
+    for number, source in enumerate(sources):
+        for other in range(number):
+            first, second = names[other], names[number]
+            same = sorted(reads[other].keys() & reads[number])
+            if same and not any(len({first, second} & some) == 1 for some in parted):
+                what = f"the sources {first} and {second} read the same: {reads[number][same[0]]}"
+                more = f", and {len(same) - 1:,} more" if len(same) > 1 else ""
+                remedy = "Leave one out, or each of its rows is there twice; for copies there is `repeat`"
+                yield Problem(f"{what}{more}", str(source.at.where), remedy, "warning")
 
 
 def _no_tokenizer(recipe: Recipe) -> Iterator[Problem]:
@@ -243,6 +261,14 @@ def _unknown_sources(recipe: Recipe, steps: Sequence[ReadyStep]) -> Iterator[Pro
         for name in ready.step.named() if isinstance(ready.step, OfSources) else ():
             if name not in known:
                 yield Problem(str(unknown("source of this recipe", name, known)), str(ready.at.where))
+
+
+def _asked(sources: Sequence[OpenSource], steps: Sequence[ReadyStep]) -> Iterator[Problem]:
+    """What the steps cannot find among the native columns of the sources."""
+    for ready in steps:
+        for natives in (source.natives for source in sources if source.natives):
+            for problem in ready.step.asks(natives):
+                yield replace(problem, where=str(ready.at.where))
 
 
 def _last_sources(mixture: str, store: Path) -> dict[str, dict[str, Any]]:

@@ -64,12 +64,12 @@ def quotas_of(
     """
     supplies = []
     for source, before, numbers in zip(sources, chosen, strata, strict=True):
-        keys, tokens = kept.of_source(before.source)
+        keys, tokens, held = kept.of_source(before.source)
         entry = source.at.entry
         own = None if numbers is None else numbers[_places(before.keys, keys)]
         order = taking_order(keys, own, equal=_equally(entry))
         lenient = source.source.synthetic or not whole
-        supplies.append(Supply(entry, len(before.keys), keys, tokens, order, lenient))
+        supplies.append(Supply(entry, len(before.keys), keys, tokens, order, held, lenient))
     try:
         return quotas(supplies, size=recipe.size, max_per_source=recipe.max_per_source)
     except ShortageError as short:
@@ -85,13 +85,13 @@ def _lost(source: str | None, dropped: Mapping[tuple[str, str], int]) -> str:
         if source in (None, name):
             lost[verdict] += count
     if not lost:
-        return "No step dropped any: ask for less, or read more"
+        return ""
     reasons = ", ".join(f"{verdict} {count:,}" for verdict, count in lost.most_common(5))
     return f"The steps dropped: {reasons}"
 
 
 def _equally(entry: SourceEntry) -> bool:
-    return entry.strata is not None and entry.strata.shares == "equal"
+    return entry.stratify is not None and entry.stratify.shares == "equal"
 
 
 def _places(keys: npt.NDArray[np.uint64], wanted: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

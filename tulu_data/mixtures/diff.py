@@ -14,7 +14,7 @@ import pyarrow as pa
 from tulu_data.engine.spill import disk_errors
 from tulu_data.errors import StoreError
 from tulu_data.mixtures.differing import AFTER, BEFORE, CHANGES, Comparison, Side, pinned
-from tulu_data.mixtures.find import data_files, find_version, manifest_of, places, query, read_row
+from tulu_data.mixtures.find import AMOUNTS, data_files, find_version, manifest_of, places, query, read_row
 from tulu_data.mixtures.writer import GroupWriter
 from tulu_data.workspace import Workspace
 
@@ -148,6 +148,8 @@ def _recipe_changes(one: Side, two: Side) -> Iterator[dict[str, Any]]:
     """Which settings, sources and steps differ: `{part, key, before, after}`."""
     for key in _SETTINGS:
         yield from _change("mixture", key, one.manifest.get(key), two.manifest.get(key))
+    for key in AMOUNTS:
+        yield from _change("mixture", key, *(side.manifest["recipe"].get(key) for side in (one, two)))
     entries = [{s["name"]: s for s in side.manifest["recipe"].get("sources", [])} for side in (one, two)]
     for name in dict.fromkeys([*one.sources, *two.sources]):
         part = f"source {name}"
@@ -309,7 +311,18 @@ def why(change: Mapping[str, Any], one: Side, two: Side) -> str:
         "license": "another licence",
         "repeat": f"copies: {change['copies_before']:,} -> {change['copies_after']:,}",
     }
-    return words.get(because, f"moved {because}")
+    return words.get(because) or f"moved {because}: {_why_moved(one, two)}"
+
+
+def _why_moved(one: Side, two: Side) -> str:
+    """What decides which rows are held out: the hash of the prompt, under the seed, against the fraction."""
+    before, after = (side.manifest["recipe"].get("holdout") or {} for side in (one, two))
+    if before != after:
+        told = (f"{held['fraction']:.4g}" if held else "none" for held in (before, after))
+        return f"`holdout` {' -> '.join(told)}"
+    if one.manifest["seed"] != two.manifest["seed"]:
+        return f"the seed {one.manifest['seed']} -> {two.manifest['seed']}"
+    return "its prompt is another"
 
 
 def _written(change: Mapping[str, Any], one: Side, two: Side) -> str:

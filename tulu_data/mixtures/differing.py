@@ -319,7 +319,8 @@ def without_cut(source: Mapping[str, Any]) -> Iterator[str]:
     rows = source["rows"]
     for word, there in (("selection", rows["read"] - rows.get("bad", 0)), ("quota", rows.get("survived", 0))):
         told = source.get(word) or {}
-        if told.get("cut") is None and told.get("rows", there) < there:
+        taken = told.get("distinct", told.get("rows", there))  # copies of a row left no other one out
+        if told.get("cut") is None and taken < there:
             yield word
 
 

@@ -55,6 +55,9 @@ INSIDE: Mapping[str, tuple[str, ...]] = {
 }
 """… and what each entry of these parts tells."""
 
+AMOUNTS = ("size", "max_per_source", "holdout", "tokenizer")
+"""The keys of a manifest's recipe that say how much of it there shall be, where they are given."""
+
 
 def find_version(named: str | Path, store: Path) -> Version:
     """The version or preview that `named` stands for: a name, `NAME@vK`, `NAME@preview`, or a folder.

@@ -4,8 +4,8 @@
     preview      the last build with a limit of a recipe
     version      one that is not among the latest of its mixture, and that nothing reads
 
-A version stays where the lock of another version or preview, or a recipe of the workspace, reads it through a
-`store:` source.
+A version stays where a recipe of the workspace, or the lock of another version or preview that stays, reads
+it through a `store:` source.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,9 @@ from tulu_data.workspace import FOLDERS, Workspace
 
 STORE_SOURCE = re.compile(r"store:([A-Za-z0-9._/@-]+)")
 """A version that a recipe names. It is looked for in the text: what a recipe with faults names stays, too."""
+
+
+YAML = "*.y*ml"
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ def gc(
 ) -> Collected:
     """List what a store no longer needs, and delete it where asked.
 
+    Where nothing is deleted, nothing is written or locked either: the store may be read-only.
+
     Args:
         keep: how many of the latest versions of each mixture stay; all, unless given.
         previews: whether previews go.
@@ -98,7 +103,7 @@ def gc(
         raise UsageError(f"keep {keep} versions", expected="at least 1: the latest always stays")
     workspace = workspace or Workspace.here()
     store = existing(store or workspace.root / "store")
-    with disk_errors(store), guard(store):
+    with disk_errors(store), guard(store) if delete else nullcontext():
         found, kept = _found(store, workspace, keep, previews=previews)
         if delete:
             if any(alive for _, alive in builds(store)) and any(one.what != "build" for one in found):
@@ -116,10 +121,11 @@ def _found(
         found += [_garbage("preview", v.path, label(v)) for v in all_versions(store) if not v.number]
     if keep is None:
         return found, []
-    old = [version for mixture in mixtures(store) for version in versions(store, mixture)[:-keep]]
-    readers = _readers(store, workspace) if old else {}
-    kept = [Kept(label(v), readers[v.path.resolve()]) for v in old if v.path.resolve() in readers]
-    found += [_garbage("version", v.path, label(v)) for v in old if v.path.resolve() not in readers]
+    old = {v.path.resolve(): v for mixture in mixtures(store) for v in versions(store, mixture)[:-keep]}
+    staying = [v for v in all_versions(store) if v.path.resolve() not in old and (v.number or not previews)]
+    readers = _readers(staying, old, store, workspace) if old else {}
+    kept = [Kept(label(old[path]), readers[path]) for path in old if path in readers]
+    found += [_garbage("version", v.path, label(v)) for path, v in old.items() if path not in readers]
     return found, kept
 
 
@@ -127,20 +133,34 @@ def _garbage(what: str, path: Path, name: str) -> Garbage:
     return Garbage(what, name, path, size_of(path))
 
 
-def _readers(store: Path, workspace: Workspace) -> dict[Path, str]:
-    """Every version that something reads, and what reads it."""
+def _readers(
+    staying: Iterable[Version], old: Mapping[Path, Version], store: Path, workspace: Workspace
+) -> dict[Path, str]:
+    """The old versions that something reads which stays, and what reads them.
+
+    A version that stays only because it is read keeps what it reads in turn.
+    """
+    readers = _named_by_recipes(store, workspace)
+    waiting = [*staying, *(old[path] for path in readers if path in old)]
+    while waiting:
+        version = waiting.pop(0)
+        for path in _locked(version, store):
+            if path in old and path not in readers:
+                readers[path] = label(version)
+                waiting.append(old[path])
+    return readers
+
+
+def _named_by_recipes(store: Path, workspace: Workspace) -> dict[Path, str]:
+    """Every version that a recipe names, or a part that recipes include; and its name."""
     readers: dict[Path, str] = {}
-    for version in all_versions(store):
-        readers |= {
-            path: label(version) for path in _locked(version, store) if path != version.path.resolve()
-        }
     find = resolver(store)
-    for folder in FOLDERS:
-        for name in workspace.names(folder):
-            text = workspace.find(folder, name).read_text(encoding="utf-8", errors="replace")
-            for named in STORE_SOURCE.findall(text):
-                with suppress(UsageError):  # it names nothing that is there
-                    readers |= {file.parent.parent.resolve(): f"{folder}/{name}" for file in find(named)}
+    recipes = ((root, path) for root in workspace.roots() for f in FOLDERS for path in (root / f).rglob(YAML))
+    for root, path in recipes:
+        name = path.relative_to(root).with_suffix("").as_posix()
+        for named in STORE_SOURCE.findall(path.read_text(encoding="utf-8", errors="replace")):
+            with suppress(UsageError):  # it names nothing that is there
+                readers |= {file.parent.parent.resolve(): name for file in find(named)}
     return readers
 
 

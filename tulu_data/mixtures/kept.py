@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from tulu_data.mixtures.writer import GroupWriter, LogicalHash, Shard, shards, t
 from tulu_data.record import (
     CONTENT,
     LINEAGE,
+    MESSAGE,
     MESSAGES,
     OUTPUT,
     Kind,
@@ -55,6 +57,14 @@ class Totals:
     tokens: int = 0
     test_rows: int = 0
     """Those of the rows that are held out."""
+
+
+class Own(NamedTuple):
+    """The rows of one source that passed: their keys, their tokens, and which are held out."""
+
+    keys: npt.NDArray[np.uint64]
+    tokens: Numbers
+    held: npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -144,24 +154,23 @@ class Kept:
 
     # -- settling -------------------------------------------------------------------------------------------
 
-    def of_source(self, source: str) -> tuple[npt.NDArray[np.uint64], Numbers]:
-        """The keys and tokens of a source's rows, in the order in which they were taken."""
+    def of_source(self, source: str) -> Own:
+        """What is known of a source's rows, in the order in which they were taken."""
         own = [piece for part in self._parts.values() for piece in part.pieces if piece.source == source]
-        keys = np.concatenate([np.zeros(0, np.uint64), *(piece.keys for piece in own)])
-        return keys, np.concatenate([np.zeros(0, np.int64), *(piece.tokens for piece in own)])
+        return Own(
+            np.concatenate([np.zeros(0, np.uint64), *(piece.keys for piece in own)]),
+            np.concatenate([np.zeros(0, np.int64), *(piece.tokens for piece in own)]),
+            np.concatenate([np.zeros(0, np.bool_), *(piece.held for piece in own)]),
+        )
 
     def settle(self, copies: Mapping[str, Numbers]) -> None:
-        """Takes note of how often each row stands in the mixture: by source, in the order of `of_source`.
-
-        A row that is held out stands there once.
-        """
+        """Takes note of how often each row stands in the mixture: by source, in the order of `of_source`."""
         self.totals = {source: Totals() for source in self.sources}
         left = dict(copies)
         for part in self._parts.values():
             part.copies = []
             for piece in part.pieces:
                 times, left[piece.source] = np.split(left[piece.source], [len(piece.keys)])
-                times = np.where(piece.held, np.minimum(times, 1), times)
                 part.copies.append(times)
                 total = self.totals[piece.source]
                 total.rows += int(times.sum())
@@ -286,16 +295,19 @@ def _renamed(rows: pa.Table, copy: int, seed: int) -> pa.Table:
 
 
 def _prompts(rows: pa.Table, kind: Kind) -> pa.Array:
-    """What is asked: the `prompt` of a pair, the users' messages of a conversation."""
+    """What is asked, without white space around it: a pair's `prompt`, the users' messages of others."""
     if kind == "preference":
-        return one_chunk(rows["prompt"])
+        return pc.utf8_trim_whitespace(one_chunk(rows["prompt"]))
     column = one_chunk(rows["messages"])
     turns = column.flatten()
     asked = pc.fill_null(pc.equal(pc.struct_field(turns, "role"), "user"), fill_value=False)
     ends = np.cumsum(pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False))
     before = np.concatenate([[0], np.cumsum(asked.to_numpy(zero_copy_only=False))])
     offsets = pa.array(before[np.concatenate([[0], ends])], pa.int32())
-    return pa.ListArray.from_arrays(offsets, turns.filter(asked)).cast(MESSAGES)
+    own = turns.filter(asked)
+    texts = pc.utf8_trim_whitespace(pc.struct_field(own, "content"))
+    trimmed = pa.StructArray.from_arrays([pc.struct_field(own, "role"), texts], fields=list(MESSAGE))
+    return pa.ListArray.from_arrays(offsets, trimmed).cast(MESSAGES)
 
 
 def _has_values(column: pa.ChunkedArray) -> bool:

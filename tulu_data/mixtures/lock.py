@@ -29,9 +29,16 @@ def lock_data(locks: Locks) -> dict[str, Any]:
     return {"format": FORMAT, "sources": dict(locks)}
 
 
-def source_locks(sources: Iterable[OpenSource], store: Path) -> dict[str, dict[str, Any]]:
-    """What pins each source, by its name. Files are read once more for their hashes."""
-    return {source.at.entry.name: _source_lock(source.source.lock(), store.resolve()) for source in sources}
+def source_locks(sources: Iterable[OpenSource], recipe: Recipe, store: Path) -> dict[str, dict[str, Any]]:
+    """What pins each source, by its name. Files are read once more for their hashes.
+
+    The origin is as the recipe writes it, though a lock may have pinned what is read.
+    """
+    origins = {at.entry.name: at.entry.from_ for at in recipe.sources}
+    found = {source.at.entry.name: source.source.lock() for source in sources}
+    return {
+        name: _source_lock(lock, store.resolve()) | {"origin": origins[name]} for name, lock in found.items()
+    }
 
 
 def _source_lock(told: SourceLock, store: Path) -> dict[str, Any]:
@@ -52,7 +59,10 @@ def read_lock(path: Path) -> dict[str, dict[str, Any]]:
     """
     try:
         data = json.loads(path.read_bytes())
-        sources: dict[str, dict[str, Any]] = {name: {**lock} for name, lock in data["sources"].items()}
+        sources = {
+            name: SourceLock.model_validate_json(json.dumps(lock)).model_dump(mode="json", exclude_none=True)
+            for name, lock in data["sources"].items()
+        }
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         expected = "the lock.json of a version"
         raise StoreError("the lock cannot be read", where=str(path), expected=expected) from error

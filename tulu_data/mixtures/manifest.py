@@ -31,10 +31,10 @@ from tulu_data.mixtures.quota import Quota
 from tulu_data.mixtures.reading import Loaded
 from tulu_data.mixtures.recipe import Recipe
 from tulu_data.mixtures.select import Chosen
-from tulu_data.mixtures.store import file_hash
+from tulu_data.mixtures.sums import file_hash
 from tulu_data.op import Op
 from tulu_data.record import VERDICT
-from tulu_data.workspace import Workspace
+from tulu_data.workspace import Workspace, shipped
 
 FORMAT = 1
 
@@ -115,7 +115,7 @@ def rows_of_sources(built: Built) -> list[dict[str, Any]]:
                 "bad": len(loaded.bad),
                 "selected": int(chosen.taken.sum()),
                 "dropped": dropped,
-                "survived": len(built.kept.of_source(loaded.name)[0]),
+                "survived": len(built.kept.of_source(loaded.name).keys),
                 "kept": built.kept.totals[loaded.name].rows,
             }
         )
@@ -125,16 +125,17 @@ def rows_of_sources(built: Built) -> list[dict[str, Any]]:
 def bases(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
     """Where the relative paths of the recipe begin, so that it can be built again from what is kept of it.
 
-    One entry for each source and step: a folder, from the root of the workspace or of the shipped
-    recipes where it lies in one of them, else from the folder of the recipe's own file.
+    One entry for each source and step, a folder: `shipped:` from the root of the shipped recipes,
+    `workspace:` from that of the workspace, else `recipe:` from the folder of the recipe's own file.
     """
     home = recipe.file.parent.resolve()
+    roots = {"shipped": shipped().resolve(), "workspace": workspace.root.resolve()}
 
     def told(folder: Path) -> str:
         folder = folder.resolve()
-        for root in workspace.roots():
-            if folder.is_relative_to(root.resolve()):
-                return folder.relative_to(root.resolve()).as_posix()
+        for name, root in roots.items():
+            if folder.is_relative_to(root):
+                return f"{name}:{folder.relative_to(root).as_posix()}"
         return f"recipe:{os.path.relpath(folder, home)}"
 
     return {
@@ -147,17 +148,17 @@ def bases(recipe: Recipe, workspace: Workspace) -> dict[str, Any]:
 def _sources(built: Built) -> list[dict[str, Any]]:
     tokens = sum(total.tokens for total in built.kept.totals.values())
     told = []
-    for source, loaded, chosen, quota, counts in zip(
-        built.found.sources, built.loaded, built.chosen, built.quotas, rows_of_sources(built), strict=True
-    ):
+    named = [at.entry.from_ for at in built.recipe.sources]
+    parts = (named, built.found.sources, built.loaded, built.chosen, built.quotas, rows_of_sources(built))
+    for origin, source, loaded, chosen, quota, counts in zip(*parts, strict=True):
         total = built.kept.totals[loaded.name]
         told.append(
             {
                 "name": loaded.name,
-                "from": source.at.entry.from_,
+                "from": origin,
                 "license": source.at.entry.license,
                 "adapter": source.adapter.name,
-                "columns": list(source.columns),
+                "columns": dict(source.natives.columns) if source.natives else {},
                 "left_out": loaded.left_out,
                 "lock": built.locks[loaded.name],
                 "rows": {key: counts[key] for key in ("read", "bad", "selected", "survived", "kept")}
@@ -168,7 +169,8 @@ def _sources(built: Built) -> list[dict[str, Any]]:
                 },
                 "quota": {
                     "rows": total.rows,
-                    "cut": _cut(built.kept.of_source(loaded.name)[0], quota.copies > 0, source),
+                    "distinct": int((quota.copies > 0).sum()),
+                    "cut": _cut(built.kept.of_source(loaded.name).keys, quota.copies > 0, source),
                     "words": quota.words,
                 },
                 "dropped": counts["dropped"],
@@ -183,7 +185,7 @@ def _sources(built: Built) -> list[dict[str, Any]]:
 
 def _cut(keys: npt.NDArray[np.uint64], taken: npt.NDArray[np.bool_], source: OpenSource) -> str | None:
     """The largest key that was taken, where those with larger ones were not."""
-    if taken.all() or not taken.any() or source.at.entry.strata:
+    if taken.all() or not taken.any() or source.at.entry.stratify:
         return None
     return f"{int(keys[taken].max()):016x}"
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from tulu_data.errors import Problem, SourceError, nearest
 from tulu_data.mixtures.recipe import SourceAt
@@ -19,6 +18,8 @@ from tulu_data.sources import BadRow, Batch, OnBad, SetAside, Source, open_sourc
 from tulu_data.sources.adapters import Adapter, adapt, detect, get
 from tulu_data.sources.files import FileSource
 from tulu_data.sources.gather import gathered
+from tulu_data.sources.natives import Natives, natives_of
+from tulu_data.sources.parquet import footer
 
 SAMPLE_ROWS = 200
 """Rows of a source that are looked at."""
@@ -35,8 +36,8 @@ class OpenSource:
     adapter: Adapter
     rows: int | None
     """How many rows there are, where that is known before all are read."""
-    columns: tuple[str, ...] = ()
-    """The native columns of its first rows."""
+    natives: Natives | None = None
+    """What the native columns of its first rows hold; None where they were not looked at."""
 
 
 def open_entry(
@@ -67,10 +68,11 @@ def open_entry(
     if entry.from_.startswith("store:") and "@" not in entry.from_:
         what = f"source {entry.name}: {entry.from_} moves: it is the latest version"
         problems.append(Problem(what, where, "Name the version, as in @v2, to pin it", "warning"))
+    problems.extend(_ignored(at))
     source = open_source(entry.spec(), base=at.base, mirror=mirror, store=resolver(store))
     sample, bad, read = _sample(source)
-    columns = tuple(sample.table.column_names)
-    changed = _changed(columns, earlier)
+    columns = sample.table.schema
+    changed = changed_columns(columns, earlier)
     try:
         adapter = _adapter(at, sample, kind)
     except SourceError as error:
@@ -79,8 +81,8 @@ def open_entry(
         raise
     if changed:
         problems.append(Problem(f"source {entry.name}: {changed}", where, "Look at its rows", "warning"))
-    if entry.strata:
-        check_stratum(sample, entry.strata.by)
+    if entry.stratify:
+        check_stratum(sample, entry.stratify.by)
     aside = SetAside(bad)
     if adapter.gathers:
         sample, read = _groups(sample, adapter, aside), None
@@ -94,7 +96,7 @@ def open_entry(
         what = f"source {entry.name} has no licence"
         problems.append(Problem(what, where, "Add `license: …` with its SPDX identifier", "warning"))
     rows = None if adapter.gathers else read if read is not None else _rows(source)
-    return OpenSource(at, source, adapter, rows, columns)
+    return OpenSource(at, source, adapter, rows, natives_of(entry.name, source, sample, adapted, columns))
 
 
 def _groups(sample: Batch, adapter: Adapter, on_bad: OnBad) -> Batch:
@@ -105,16 +107,45 @@ def _groups(sample: Batch, adapter: Adapter, on_bad: OnBad) -> Batch:
     return next(whole, head(sample, 0))
 
 
-def _changed(columns: Sequence[str], earlier: Mapping[str, Any] | None) -> str:
+def _ignored(at: SourceAt) -> Iterator[Problem]:
+    """Keys that choose nothing where a path names the files."""
+    spec = at.entry.spec()
+    if spec.from_.partition(":")[0] in ("hf", "mirror"):
+        return
+    given = [key for key in ("revision", "config", "split") if getattr(spec, key) is not None]
+    if given:
+        keys = " and ".join(f"`{key}`" for key in given)
+        what = f"source {at.entry.name}: {keys} {'choose' if len(given) > 1 else 'chooses'} nothing of files"
+        remedy = "That is for datasets of the Hub; here `from` alone says which files are read"
+        yield Problem(what, str(at.where), remedy, "warning")
+
+
+def changed_columns(columns: pa.Schema, earlier: Mapping[str, Any] | None) -> str:
     """How the native columns differ from those that the last version was built from."""
-    before = (earlier or {}).get("columns", columns)
-    gone = [repr(name) for name in before if name not in columns]
-    new = [repr(name) for name in columns if name not in before]
-    if not gone:  # further columns change nothing
-        return ""
-    return f"since the last version its columns changed: without {', '.join(gone)}" + (
-        f", with {', '.join(new)}" if new else ""
-    )
+    told = (earlier or {}).get("columns", ())
+    # Manifests of earlier versions of this program told only the names.
+    before: dict[str, str] = dict(told) if isinstance(told, Mapping) else dict.fromkeys(told, "null")
+    gone = [repr(name) for name in before if name not in columns.names]
+    new = [repr(name) for name in columns.names if name not in before]
+    other = [
+        f"{field.name!r} holds {_brief(str(field.type))} in place of {_brief(before[field.name])}"
+        for field in columns
+        if _other_type(before.get(field.name, "null"), field.type)
+    ]
+    without = f"without {', '.join(gone)}" + (f", with {', '.join(new)}" if new else "") if gone else ""
+    changes = [*([without] if without else []), *other]  # further columns alone change nothing
+    return f"since the last version its columns changed: {'; '.join(changes)}" if changes else ""
+
+
+def _other_type(before: str, now: pa.DataType) -> bool:
+    """Whether a column holds something else: neither was it empty, nor did an object get further keys."""
+    kinds = [text.partition("<")[0] for text in (before, str(now))]
+    nested = any("<" in text for text in (before, str(now)))
+    return "null" not in kinds and (kinds[0] != kinds[1] or (not nested and before != str(now)))
+
+
+def _brief(kind: str) -> str:
+    return kind if len(kind) <= (limit := 60) else f"{kind[:limit]}…"
 
 
 def check_stratum(batch: Batch, column: str) -> None:
@@ -206,4 +237,4 @@ def _rows(source: Source) -> int | None:
     """How many rows there are, where files tell it without being read."""
     if not isinstance(source, FileSource) or any(f.path.suffix != ".parquet" for f in source.files):
         return None
-    return sum(int(pq.read_metadata(file.path).num_rows) for file in source.files)
+    return sum(int(footer(file).num_rows) for file in source.files)

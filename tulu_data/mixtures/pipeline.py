@@ -104,6 +104,9 @@ def make(run: Run) -> Built:
     kept.settle({name: quota.copies for name, quota in zip(names, shares, strict=True)})
     if not kept.rows and run.limit is None:
         raise _nothing(run.recipe.name, dropped, loaded, chosen)
+    if kept.rows and kept.rows == kept.test_rows and whole:
+        what = f"the holdout of the mixture {recipe.name} takes all of its {kept.rows:,} rows"
+        raise PolicyError(what, remedy="Ask for a smaller `fraction`, or for more rows")
     with run.progress.task("write", kept.rows, "rows") as task:
         rows.told, rows.last = True, not kept.test_rows
         logical = kept.write(run.version, lambda: layers.tables(run.threads), task.advance, run.threads)
@@ -112,7 +115,7 @@ def make(run: Run) -> Built:
     found = [path for name, path in engine.artifacts if name == MATCHES]
     if found:
         _join(found, run.version / f"{MATCHES}.parquet")
-    locks = source_locks(run.found.sources, run.around.store)
+    locks = source_locks(run.found.sources, recipe, run.around.store)
     if run.skip_bad:
         table = bad_rows_table((source.name, bad) for source in loaded for bad in source.bad)
         with GroupWriter(run.version / "bad_rows.parquet", table.schema) as writer:

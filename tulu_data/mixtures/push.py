@@ -22,6 +22,7 @@ from tulu_data.mixtures.facts import Facts, facts_of
 from tulu_data.mixtures.find import find_version, label, manifest_of
 from tulu_data.mixtures.remote import MAIN, Content, Repository, UnreachableError, token
 from tulu_data.mixtures.store import MANIFEST, Version, check_files
+from tulu_data.mixtures.sums import SUMS
 
 _ROWS = ("data/", "test/", "lineage.parquet")
 """How the paths of the Parquet files begin that always go."""
@@ -136,6 +137,8 @@ def push(
     files = _files(found, facts, remote, with_dropped=with_dropped)
     changes = _changes(files, remote)
     notes = [*unseen, *_notes(facts, asks=public and not yes, with_dropped=with_dropped)]
+    if not (found.path / SUMS).is_file():
+        notes.append(f"this version has no {SUMS}: only its Parquet files are known to be as they were built")
     commit = None
     if not dry_run:
         if public and not yes:

@@ -3,7 +3,8 @@
     count, fraction    take so many of the rows as loaded, before the steps (see `select`); with `fill: true`
                        of those that pass them
     max_per_source     no source gives more rows than this
-    repeat             each row stands so often in the mixture; of 2.5, every second row stands three times
+    repeat             each row stands so often in the mixture; of 2.5, every second row stands three times.
+                       Rows that are held out stand there once
     weight             sources with weights share what `size` leaves to them, in rows or in tokens
     size               so many rows or tokens in all; `max`: as many as the weights allow
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,7 @@ from tulu_data.mixtures.select import target
 
 Numbers = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Supply:
     """The tokens of every row."""
     order: Numbers
     """The rows' places, those that are taken first in front."""
+    held: Mask | None = None
+    """Which rows are held out: they stand in the mixture once, whatever `repeat` says."""
     lenient: bool = False
     """Whether too few rows are taken for what they are: those of a synthetic sample."""
 
@@ -72,34 +77,34 @@ class ShortageError(Exception):
 
 @dataclass(frozen=True)
 class _Stock:
-    """The rows of a source that may be taken, as a queue: all of them once, then all again."""
+    """The rows of a source that may be taken, as a queue: all once, then those that may be repeated."""
 
     supply: Supply
     order: Numbers
+    again: Numbers
+    """The rows that may stand there more than once."""
     length: int
     """How many places the queue has, with repetitions."""
 
-    def tokens(self) -> int:
-        """The tokens of the whole queue."""
-        rounds, rest = divmod(self.length, max(1, len(self.order)))
-        sizes = self.supply.tokens[self.order]
-        return int(rounds * sizes.sum() + sizes[:rest].sum())
+    def tokens(self, places: int | None = None) -> int:
+        """The tokens of so many places from the front; of the whole queue unless told."""
+        return int((self.copies(self.length if places is None else places) * self.supply.tokens).sum())
 
-    def within(self, tokens: float) -> int:
+    def within(self, tokens: int) -> int:
         """How many places from the front have no more tokens than this together."""
-        sizes = np.cumsum(self.supply.tokens[self.order])
-        if not len(sizes) or not sizes[-1]:
-            return self.length
-        rounds, rest = divmod(tokens, float(sizes[-1]))
-        places = int(rounds) * len(sizes) + int(np.searchsorted(sizes, rest, side="right"))
-        return min(places, self.length)
+        low, high = 0, self.length
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self.tokens(middle) <= tokens else (low, middle - 1)
+        return low
 
     def copies(self, places: int) -> Numbers:
         """How often each row stands in the first places of the queue."""
         out = np.zeros(len(self.supply.keys), np.int64)
-        rounds, rest = divmod(places, max(1, len(self.order)))
-        out[self.order] = rounds
-        out[self.order[:rest]] += 1
+        out[self.order[:places]] = 1
+        rounds, rest = divmod(max(0, places - len(self.order)), max(1, len(self.again)))
+        out[self.again] += rounds
+        out[self.again[:rest]] += 1
         return out
 
 
@@ -112,7 +117,7 @@ def quotas(
         ShortageError: a source has fewer rows than are asked of it.
     """
     stocks = [_stock(supply, max_per_source) for supply in supplies]
-    taken = _shared(stocks, size)
+    taken = _shared(stocks, size, max_per_source)
     return [
         Quota(stock.copies(places), _words(stock, places, size))
         for stock, places in zip(stocks, taken, strict=True)
@@ -128,75 +133,84 @@ def _stock(supply: Supply, max_per_source: int | None) -> _Stock:
         rows = min(asked, rows)
     if max_per_source is not None:
         rows = min(rows, max_per_source)
-    return _Stock(supply, supply.order[:rows], target_of(rows, entry.repeat or 1.0))
+    order = supply.order[:rows]
+    again = order if supply.held is None else order[~supply.held[order]]
+    return _Stock(supply, order, again, rows - len(again) + target_of(len(again), entry.repeat or 1.0))
 
 
 def target_of(rows: int, repeat: float) -> int:
     """How many rows so many become; halves round up, and the factor is taken as it is written.
 
-    >>> target_of(5, 2.5), target_of(100, 1.15)
-    (13, 115)
+    >>> target_of(5, 2.5), target_of(10, 1.15)
+    (13, 12)
     """
-    whole = int(repeat)
-    return rows * whole + target(rows, count=None, fraction=repeat - whole if repeat > whole else 0.0)
+    return int((Decimal(repr(repeat)) * rows).to_integral_value(ROUND_HALF_UP))
 
 
-def _shared(stocks: Sequence[_Stock], size: Size | None) -> list[int]:
+def _shared(stocks: Sequence[_Stock], size: Size | None, max_per_source: int | None) -> list[int]:
     """How many places of each queue are taken."""
-    weighted = [i for i, stock in enumerate(stocks) if stock.supply.entry.weight is not None]
-    if size is None and not weighted:
-        return [stock.length for stock in stocks]
-    size = size or Size(rows="max")
-    by_tokens = size.tokens is not None
-    wanted = size.tokens if by_tokens else size.rows
-    supply = [stock.tokens() if by_tokens else stock.length for stock in stocks]
     taken = [stock.length for stock in stocks]
-    sharing = weighted or list(range(len(stocks)))
+    weighted = [i for i, stock in enumerate(stocks) if stock.supply.entry.weight is not None]
+    size = size or Size(rows="max")
+    unit = "rows" if size.tokens is None else "tokens"
+    supply = taken if size.tokens is None else [stock.tokens() for stock in stocks]
+    _none_is_empty([stocks[i] for i in weighted])
+    sharing = [i for i in weighted or range(len(stocks)) if supply[i]]
     weights = [stocks[i].supply.entry.weight or float(supply[i]) for i in sharing]
-    if wanted == "max":
+    wanted = size.rows if size.tokens is None else size.tokens
+    if wanted == "max" or wanted is None:
+        if not weighted:
+            return taken
         share = min((supply[i] / w for i, w in zip(sharing, weights, strict=True)), default=0.0)
-        parts: Sequence[float] = [share * w for w in weights]
-        parts = parts if by_tokens else [int(part + 1e-9) for part in parts]
+        parts = [_whole(share * w) for w in weights]
     else:
         whole = sum(part for i, part in enumerate(supply) if i not in sharing)
-        left = int(wanted or 0) - whole
-        _suffices(stocks, sharing, supply, left, whole, by_tokens)
-        left = min(left, sum(supply[i] for i in sharing)) if weighted == [] else left
-        parts = [left * w / sum(weights) for w in weights] if by_tokens else apportion(left, weights)
+        left = wanted - whole
+        there = sum(supply[i] for i in sharing)
+        if left < 1 or (not weighted and left > there):
+            if not any(stock.supply.lenient for stock in stocks):
+                raise _unfit(wanted, unit, whole, there, max_per_source)
+            return taken
+        parts = (
+            apportion(left, weights) if unit == "rows" else [_whole(left * w / sum(weights)) for w in weights]
+        )
     for i, part in zip(sharing, parts, strict=True):
-        taken[i] = _places(stocks[i], part, supply[i], by_tokens)
+        taken[i] = _places(stocks[i], part, supply[i], unit)
     return taken
 
 
-def _suffices(
-    stocks: Sequence[_Stock],
-    sharing: Sequence[int],
-    supply: Sequence[int],
-    left: int,
-    whole: int,
-    by_tokens: bool,
-) -> None:
-    """Refuses a size that there is too little for, or that the sources without weights alone go beyond."""
-    unit = "tokens" if by_tokens else "rows"
-    lenient = any(stock.supply.lenient for stock in stocks)
-    if left < 1:
-        name = stocks[sharing[0]].supply.entry.name
-        there = f"the sources without weight have {whole:,} already"
-        raise ShortageError(name, f"`size` leaves it no {unit}", there)
-    rest = sum(supply[i] for i in sharing)
-    if all(stocks[i].supply.entry.weight is None for i in sharing) and left > rest and not lenient:
-        raise ShortageError(None, f"`size` asks for {left:,} {unit}", f"{rest:,} pass the steps")
+def _whole(number: float) -> int:
+    """The whole part, where the error of a product of floats does not count."""
+    return int(number * (1 + 1e-12) + 1e-6)
 
 
-def _places(stock: _Stock, part: float, supply: int, by_tokens: bool) -> int:
-    entry = stock.supply.entry
-    if part > supply * (1 + 1e-9) and not stock.supply.lenient:
-        unit = "tokens" if by_tokens else "rows"
-        asked = f"its weight asks for {int(part):,} {unit}"
-        raise ShortageError(
-            entry.name, asked, f"{supply:,} are there; `repeat` gives more, a smaller `size` needs fewer"
-        )
-    return stock.within(part) if by_tokens else min(int(part), stock.length)
+def _none_is_empty(stocks: Sequence[_Stock]) -> None:
+    """A weight of a source that has no rows has no meaning: it would leave none to the others."""
+    for stock in stocks:
+        if not stock.length and not stock.supply.lenient:
+            raise ShortageError(stock.supply.entry.name, "it has a weight", "no row of it passes the steps")
+
+
+def _unfit(wanted: int, unit: str, whole: int, there: int, max_per_source: int | None) -> ShortageError:
+    """Of a size that there is too little for, or that the sources without weights alone go beyond."""
+    asked = f"`size` asks for {wanted:,} {unit}"
+    if wanted <= whole:
+        return ShortageError(None, asked, f"the sources without a weight have {whole:,} already")
+    if max_per_source is not None:
+        return ShortageError(None, asked, f"`max_per_source: {max_per_source}` leaves {there:,}")
+    return ShortageError(None, asked, f"{there:,} pass the steps")
+
+
+def _places(stock: _Stock, part: int, supply: int, unit: str) -> int:
+    """How many places of a queue a part in rows or tokens is."""
+    entry, lenient = stock.supply.entry, stock.supply.lenient
+    if part > supply and not lenient:
+        there = f"{supply:,} are there; `repeat` gives more, a smaller `size` needs fewer"
+        raise ShortageError(entry.name, f"its weight asks for {part:,} {unit}", there)
+    places = min(part, stock.length) if unit == "rows" else stock.within(part)
+    if not places and entry.weight is not None and not lenient:
+        raise ShortageError(entry.name, f"its weight comes to {part:,} {unit}", "that is not one row")
+    return places
 
 
 def apportion(total: int, weights: Sequence[float]) -> list[int]:
@@ -227,7 +241,7 @@ def _words(stock: _Stock, places: int, size: Size | None) -> dict[str, object]:
         "fill": entry.fill or None,
         "repeat": entry.repeat,
         "weight": entry.weight,
-        "stratify": entry.strata and entry.strata.model_dump(),
+        "stratify": entry.stratify and entry.stratify.model_dump(),
     }
     words = {key: value for key, value in told.items() if value is not None}
     return words | ({"size": size.model_dump(exclude_none=True)} if size and places < stock.length else {})

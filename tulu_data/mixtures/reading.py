@@ -77,7 +77,7 @@ def read_source(source: OpenSource, number: int, rules: ReadingRules) -> Loaded:
             adapted.left_out,
             aside.rows,
             batch.position,
-            _values(batch, adapted.rows["row"], entry.strata.by) if entry.strata else None,
+            _values(batch, adapted.rows["row"], entry.stratify.by) if entry.stratify else None,
         )
 
     on_bad = unreadable if rules.skip_bad else stop
@@ -101,7 +101,7 @@ def read_source(source: OpenSource, number: int, rules: ReadingRules) -> Loaded:
             loaded.left_out += [name for name in piece.left_out if name not in loaded.left_out]
             task.advance(max(0, piece.position - task.done))
     loaded.hashes = np.concatenate(hashes)
-    if entry.strata:
+    if entry.stratify:
         loaded.strata = _numbered(strata)
     loaded.left_out.sort()
     loaded.bad = sorted(

@@ -7,8 +7,10 @@ where they lie, and compared with the hashes of the lock. Nothing of the store i
 from __future__ import annotations
 
 import os
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,7 @@ from tulu_data.mixtures.recipe import Recipe, SourceAt, SourceEntry, StepAt
 from tulu_data.mixtures.store import MANIFEST, Version, building
 from tulu_data.op import Registry
 from tulu_data.progress import Progress
-from tulu_data.workspace import Workspace
-
-FROM_RECIPE = "recipe:"
-"""Begins a folder that is told from the folder of the recipe's own file."""
+from tulu_data.workspace import Workspace, shipped
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,8 @@ class Rebuilt:
     """The steps whose fingerprint is another now: `{step, op, version, now}`."""
     libraries: dict[str, list[str]]
     """What runs in another version now: its name, the version then and now."""
+    tokenizer: str | None
+    """The tokenizer's file, where it has other content now."""
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -102,7 +103,9 @@ def rebuild(
     checked = checked_recipe(pinned(kept, locks), around)
     if checked.errors():
         raise RecipeError(f"{label(found)} cannot be built again", checked.errors())
-    with building(store) as folder:
+    # A store that may only be read is no hindrance: nothing of it is changed.
+    place = building(store) if os.access(store, os.W_OK) else temporary()
+    with place as folder:
         run = Run(
             found=checked,
             recipe=kept,
@@ -116,6 +119,13 @@ def rebuild(
         )
         built = make(run)
         return _compared(found, told, manifest_now(built, run.version), locks, run.version)
+
+
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """A folder for a while."""
+    with tempfile.TemporaryDirectory(prefix="tulu-data-") as folder:
+        yield Path(folder)
 
 
 def kept_recipe(
@@ -171,11 +181,21 @@ class _Home:
 
     def folder(self, told: str) -> Path:
         """The folder that a manifest tells (see `manifest.bases`)."""
-        if told.startswith(FROM_RECIPE):
-            file = self.file or self.workspace.find("mixtures", self.mixture)
-            return file.parent / told.removeprefix(FROM_RECIPE)
-        roots = self.workspace.roots()
-        return next((root / told for root in roots if (root / told).is_dir()), roots[0] / told)
+        root, _, place = told.partition(":")
+        if root == "shipped":
+            return shipped() / place
+        if root == "workspace":
+            return self.workspace.root / place
+        return self._recipe().parent / place
+
+    def _recipe(self) -> Path:
+        if self.file is not None:
+            return self.file
+        try:
+            return self.workspace.find("mixtures", self.mixture)
+        except UsageError as error:
+            what = f"the recipe of {self.mixture} does not lie in the workspace, where its paths begin"
+            raise UsageError(what, remedy="Name its file with --recipe") from error
 
 
 def _compared(
@@ -190,6 +210,8 @@ def _compared(
         added, removed = counts.get(name, (0, 0))
         what = moved(locks[name], source["lock"])
         sources.append({"source": name, "moved": what, "rows_added": added, "rows_removed": removed})
+    tokens = [told.get("tokens", {}) for told in (before, now)]
+    other = tokens[0].get("sha256") != tokens[1].get("sha256")
     return Rebuilt(
         label(version),
         same_rows,
@@ -197,6 +219,7 @@ def _compared(
         sources,
         list(_operators(before, now)),
         _libraries(before, now),
+        tokens[1].get("tokenizer") if other else None,
     )
 
 

@@ -25,7 +25,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from tulu_data.document import Document, read_document
 from tulu_data.errors import Problem, RecipeError, TuluDataError, Where
@@ -80,15 +88,15 @@ class SourceEntry(SourceSpec):
     """The licence of all its rows; without it, that which a row names itself."""
     count: Annotated[int, Field(ge=1)] | None = None
     """How many rows to take."""
-    fraction: Annotated[float, Field(gt=0, le=1)] | None = None
+    fraction: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
     """Which part of the rows to take."""
     fill: bool = False
     """Whether `count` or `fraction` is taken from the rows that pass the steps, not from those that go in."""
-    stratify: str | Stratify | None = None
+    stratify: Annotated[Stratify | None, BeforeValidator(Stratify.written)] = None
     """The column whose values keep their shares among the rows that are taken."""
-    repeat: Annotated[float, Field(ge=1, le=1000)] | None = None
+    repeat: Annotated[float, Field(ge=1, le=1000, allow_inf_nan=False)] | None = None
     """How often each row stands in the mixture."""
-    weight: Annotated[float, Field(gt=0)] | None = None
+    weight: Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)] | None = None
     """The source's share, beside the weights of other sources."""
 
     @model_validator(mode="after")
@@ -98,11 +106,6 @@ class SourceEntry(SourceSpec):
         if self.fill and self.count is None and self.fraction is None:
             raise ValueError("`fill` says where `count` or `fraction` is taken from; give one of them")
         return self
-
-    @property
-    def strata(self) -> Stratify | None:
-        """How rows are taken by the values of a column, if they are."""
-        return Stratify(by=self.stratify) if isinstance(self.stratify, str) else self.stratify
 
     def spec(self) -> SourceSpec:
         """What the readers need of it."""
@@ -119,9 +122,9 @@ class _File(BaseModel):
     seed: int | None = None
     layout: Layout | None = None
     decontaminate: str | dict[str, Any] | None = None
-    size: Annotated[int, Field(ge=1)] | Size | None = None
+    size: Annotated[Size | None, BeforeValidator(Size.written)] = None
     max_per_source: Annotated[int, Field(ge=1)] | None = None
-    holdout: Holdout | None = None
+    holdout: Annotated[Holdout | None, BeforeValidator(Holdout.written)] = None
     tokenizer: str | None = None
     include: list[str] = []
     sources: list[dict[str, Any]] = []
@@ -320,7 +323,7 @@ def _whole(path: Path, merged: _Merged) -> Recipe | None:
         sources=tuple(merged.sources),
         steps=tuple(steps),
         file=path,
-        size=None if (size := values.get("size")) is None else Size.of(size),
+        size=None if (size := values.get("size")) is None else Size(**size),
         max_per_source=values.get("max_per_source"),
         holdout=None if (held := values.get("holdout")) is None else Holdout(**held),
         tokenizer=_tokenizer(merged),
@@ -340,7 +343,9 @@ def _twice(sources: Iterable[SourceAt]) -> Iterable[Problem]:
     seen: dict[str, Where] = {}
     for source in sources:
         first = seen.setdefault(source.entry.name.casefold(), source.where)
-        if first is not source.where:
+        if first is not source.where and str(first) == str(source.where):
+            yield Problem(f"{first.file} is included twice", str(source.where), "Remove one of the includes")
+        elif first is not source.where:
             what = f"the source name {source.entry.name!r} is taken by {first}"
             yield Problem(what, str(source.where), "Give each source a name of its own")
 

@@ -11,13 +11,12 @@ by the lock that it holds, not by its process number, so that builds in several 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any
 
 from tulu_data.engine.spill import disk_errors
 from tulu_data.errors import StoreError, UsageError, unknown
+from tulu_data.mixtures.sums import flaws
 
 MIXTURES = "mixtures"
 PREVIEWS = "previews"
@@ -135,13 +135,12 @@ def building(store: Path) -> Iterator[Path]:
         with guard(store):
             _remove_dead(store)
             folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=store))
-            lock = _try_lock(folder / "lock")
+            lock = _lock(folder / "lock")
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if lock is not None:
-            os.close(lock)
+        os.close(lock)
 
 
 def commit(
@@ -199,24 +198,37 @@ def _stay_inside(path: Path, store: Path) -> None:
             raise StoreError(what, where=str(store / folder), expected="a folder, not a link")
 
 
+_FLAWS = {
+    "missing": "a file of this version is missing",
+    "altered": "a file of this version was altered",
+    "extra": "this was not written by the version's build",
+}
+
+
 def check_files(version: Version) -> None:
-    """Compares a version's files with the hashes of its manifest.
+    """Compares a version's files with their hashes, and its name with the one that it was built under.
 
     Raises:
-        StoreError: a file is missing or was altered.
+        StoreError: a file is missing, was altered or was added; or the folder was renamed.
     """
-    for name, told in version.manifest()["files"].items():
-        path = version.path / name
-        if not path.is_file() or file_hash(path) != told["sha256"]:
-            what = "was altered" if path.is_file() else "is missing"
-            remedy = f"Remove {version.path} and build again"
-            raise StoreError(f"a file of this version {what}", where=str(path), remedy=remedy)
+    told = version.manifest()
+    for flaw in flaws(version.path, told["files"]):
+        remedy = "Take it away" if flaw.what == "extra" else f"Remove {version.path} and build again"
+        raise StoreError(_FLAWS[flaw.what], where=str(version.path / flaw.file), remedy=remedy)
+    if wrong := misnamed(version, told):
+        raise StoreError(f"this version {wrong}", where=str(version.path), remedy="Give it its name again")
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def misnamed(version: Version, told: Mapping[str, Any]) -> str | None:
+    """How a version's place contradicts its manifest, in words; a copy may have any name but a version's."""
+    named = VERSION_NAME.fullmatch(version.name)
+    if named and version.name != told.get("version", version.name):
+        return f"is named {version.name}, and was built as {told['version']}"
+    if told.get("mixture", version.mixture) != version.mixture:
+        return f"lies among those of {version.mixture}, and was built as one of {told['mixture']}"
+    if named and named[2] != told["logical_hash"][:8]:
+        return f"is named {version.name}, but its rows hash to {told['logical_hash'][:8]}…"
+    return None
 
 
 def sync(folder: Path) -> None:
@@ -246,15 +258,26 @@ def guard(store: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _try_lock(path: Path) -> int | None:
-    """A lock that lasts as long as the process, or None where another holds it."""
+def _lock(path: Path) -> int:
+    """A lock that lasts as long as the process. It waits for those who ask at that moment if it is held."""
     handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
+    fcntl.flock(handle, fcntl.LOCK_EX)
     return handle
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process holds that lock; asked without writing, as a store may be read-only."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _remove_dead(store: Path) -> None:
@@ -264,12 +287,12 @@ def _remove_dead(store: Path) -> None:
 
 
 def builds(store: Path) -> list[tuple[Path, bool]]:
-    """The folders of builds, each with whether its process lives; to be asked under `guard`."""
+    """The folders of builds, each with whether its process lives.
+
+    Whoever deletes asks under `guard`: a build that just begins has a folder before it has its lock.
+    """
     found = []
     for folder in sorted(store.glob(f"{TEMPORARY}*")):
         with suppress(OSError):
-            lock = _try_lock(folder / "lock")
-            found.append((folder, lock is None))
-            if lock is not None:
-                os.close(lock)
+            found.append((folder, _is_locked(folder / "lock")))
     return found

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tulu_data.errors import SourceError
-from tulu_data.mixtures.store import file_hash
+from tulu_data.mixtures.sums import file_hash
 from tulu_data.mixtures.writer import text_bytes
 from tulu_data.record import Kind, conversation_columns
 from tulu_data.turns import one_chunk

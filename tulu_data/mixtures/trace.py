@@ -300,7 +300,8 @@ def _of_nothing(row: str, at: _Tracing) -> Trace:
     full = FULL_ID.fullmatch(row)
     if full is None:
         remedy = (
-            "Rows that a selection left out are nowhere on disk; a whole id, `source/hash/0`, tells of them"
+            "Upstream ids and beginnings of hashes are known only of rows that are on disk, not of those "
+            "that a selection or quota left out; of these a whole id tells, `source/hash/0`"
         )
         raise UsageError(f"no row of {label(at.version)} has the id {row!r}, kept or dropped", remedy=remedy)
     found, source = row.partition("+")[0], at.source(full[1])

@@ -1,16 +1,18 @@
 """`verify`: whether a version is still what was built, from the bytes of its files to the hash of its rows.
 
-files      every file of the manifest is there with its SHA-256, and no other one that a loader would read
+files      every file of `SHA256SUMS` and of the manifest is there with its SHA-256, and no other one
+name       the folder is where its build put it, and its name ends with the beginning of the logical hash
 rows       each file, the lineage and the whole have as many rows as the manifest says
-logical    the hash over the rows as values, computed again from the files, is the manifest's, and the
-beginning of it ends the version's name
+logical    the hash over the rows as values, computed again from the files, is the manifest's
 lock       `lock.json` pins the sources that the manifest names
+
+Of a version that was built before there was a `SHA256SUMS`, a note says that its other files are not covered.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ import pyarrow.parquet as pq
 from tulu_data.errors import StoreError
 from tulu_data.mixtures.find import TEST, TRAIN, all_versions, find_version, label, manifest_of, readable
 from tulu_data.mixtures.lock import LOCK, read_lock
-from tulu_data.mixtures.store import VERSION_NAME, Version, file_hash
+from tulu_data.mixtures.store import Version, misnamed
+from tulu_data.mixtures.sums import SUMS, flaws
 from tulu_data.mixtures.writer import LogicalHash
 from tulu_data.progress import Progress
 from tulu_data.workspace import Workspace
@@ -30,6 +33,9 @@ SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}\.parquet")
 """The name of a data file: its part (`train`, or a source), its number, how many there are."""
 
 LINEAGE = "lineage.parquet"
+
+PARTS = (f"{TRAIN}/", f"{TEST}/")
+"""How the paths of the rows begin: with a file too many among them, there is nothing to hash."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,8 @@ class Verified:
     files: int
     rows: int
     faults: list[Fault]
+    notes: list[str]
+    """What could not be looked at, of versions that were built by an earlier release."""
 
 
 def verify(
@@ -92,6 +100,7 @@ def verify(
         sum(check.files for check in checks),
         sum(check.rows for check in checks),
         [fault for check in checks for fault in check.faults],
+        [check.note for check in checks if check.note],
     )
 
 
@@ -102,7 +111,7 @@ class _Check:
         self.version, self.label = version, label(version)
         self.files = self.rows = 0
         self.faults: list[Fault] = []
-        self._broken: set[str] = set()
+        self.note = ""
 
     def look(self, advance: Callable[[int], None]) -> Iterator[Fault]:
         """Everything that is wrong with it; `advance` is told of rows that are done."""
@@ -111,42 +120,27 @@ class _Check:
         except StoreError as error:
             yield self._fault("manifest", "manifest.json", f"{error.what}; {error.remedy}")
             return
-        yield from self._files(manifest["files"])
-        yield from self._extra(manifest["files"])
-        yield from self._lock(manifest)
-        if not self._broken:
+        told = manifest["files"]
+        found = list(flaws(self.version.path, told))
+        yield from (self._fault(flaw.what, flaw.file, flaw.told) for flaw in found)
+        self._count(told)
+        broken = {flaw.file for flaw in found}
+        if LOCK not in broken:
+            yield from self._lock(manifest)
+        if wrong := misnamed(self.version, manifest):
+            yield self._fault("name", ".", wrong)
+        if not any(name in told or name.startswith(PARTS) for name in broken):
             yield from self._rows(manifest)
             yield from self._logical(manifest, advance)
 
     def _fault(self, what: str, where: str, told: str) -> Fault:
         return Fault(self.label, what, where, told)
 
-    def _files(self, told: Mapping[str, Mapping[str, Any]]) -> Iterator[Fault]:
-        for name, expected in told.items():
-            path = self.version.path / name
-            self.files += 1
-            try:
-                digest = file_hash(path)
-            except OSError as error:
-                missing = isinstance(error, FileNotFoundError)
-                said = "is missing" if missing else f"cannot be read: {error.strerror}"
-                yield self._broken_file("missing" if missing else "altered", name, said)
-                continue
-            if digest != expected["sha256"]:
-                said = f"was altered: SHA-256 {digest[:12]}…, expected {expected['sha256'][:12]}…"
-                yield self._broken_file("altered", name, said)
-
-    def _broken_file(self, what: str, name: str, said: str) -> Fault:
-        self._broken.add(name)
-        return self._fault(what, name, said)
-
-    def _extra(self, told: Iterable[str]) -> Iterator[Fault]:
-        """Files that a loader, or the store's views, would take for rows of the version."""
-        inside = {folder: self.version.path / folder for folder in (TRAIN, TEST, "dropped")}
-        found = {path for folder in inside.values() for path in folder.rglob("*") if path.is_file()}
-        found |= set(self.version.path.rglob("*.parquet"))
-        for name in sorted({path.relative_to(self.version.path).as_posix() for path in found} - {*told}):
-            yield self._broken_file("extra", name, "is not of this version: its manifest does not name it")
+    def _count(self, told: Mapping[str, object]) -> None:
+        path = self.version.path / SUMS
+        self.files = len(path.read_bytes().splitlines()) if path.is_file() else len(told)
+        if not path.is_file():
+            self.note = f"{self.label} has no {SUMS}: only its Parquet files and its lock were looked at"
 
     def _lock(self, manifest: Mapping[str, Any]) -> Iterator[Fault]:
         try:
@@ -185,10 +179,6 @@ class _Check:
         if digest != expected:
             said = f"the rows hash to {digest[:12]}…, expected {expected[:12]}…"
             yield self._fault("logical hash", TRAIN, said)
-        named = VERSION_NAME.fullmatch(self.version.name)
-        if named and named[2] != expected[:8]:
-            said = f"is named {self.version.name}, but its rows hash to {expected[:8]}…"
-            yield self._fault("name", ".", said)
 
 
 def _sum(counts: Mapping[str, int], folder: str) -> int:

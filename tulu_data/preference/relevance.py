@@ -118,10 +118,16 @@ class Relevance(_Relevance):
     def told(self, context: Context) -> dict[str, Any]:
         """For each source: rows that were compared, rows found, and how far away their prompts lie."""
         found = [_Compared.of(rows) for rows in _by_source(context.artifact(ComparePrompts.name))]
-        for source in found:
-            if source.out_of_step:
-                context.say(f"warning: {source}")
-        return {"sources": [source.told() for source in found]}
+        then = (
+            "all of it is rejected" if self.action == "drop_source" else "what is left of it is suspect too"
+        )
+        warnings = [f"{source}; {then}" for source in found if source.out_of_step]
+        for warning in warnings:
+            context.say(f"warning: {warning}")
+        return {
+            "sources": [source.told() for source in found],
+            **({"warnings": warnings} if warnings else {}),
+        }
 
 
 class _Compared(NamedTuple):
@@ -156,7 +162,7 @@ class _Compared(NamedTuple):
         return (
             f"source {self.source} is out of step: {self.found:,} of {self.compared:,} rows "
             f"({self.found / self.compared:.0%}) hold the answers of another prompt, "
-            f"{rows:,} of them of the one {away}, and what is left of it is suspect too"
+            f"{rows:,} of them of the one {away}"
         )
 
 

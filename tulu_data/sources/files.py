@@ -46,6 +46,11 @@ class FileSource(Source):
             )
         return self._lock
 
+    def reads(self) -> dict[str, str]:
+        """The files, wherever links lead; of `.json` files also the key of the rows."""
+        under = f"#{self.spec.records}" if self.spec.records else ""
+        return {f"{file.path.resolve()}{under}": file.shown for file in self.files}
+
     def _revision(self, files: Sequence[FileLock]) -> str | None:  # noqa: ARG002 - a mirror's revision needs them
         return None
 
@@ -203,6 +208,11 @@ def _before_magic(path: Path) -> list[str]:
 def _missing(file: DataFile) -> SourceError:
     where = Where(file.shown)
     folder = file.path.parent
+    if file.path.exists():
+        return SourceError("this is no file but a device, a pipe or a socket", where=where, expected="a file")
+    if file.path.is_symlink():
+        target = file.path.readlink().as_posix()
+        return SourceError(f"this is a link to {target}, which leads to no file", where=where)
     if not folder.is_dir():
         return SourceError(
             f"the file does not exist, nor does its folder {Path(file.shown).parent}", where=where

@@ -39,6 +39,12 @@ class HubSource(Source):
         config = self.spec.config or self.builders[0].config.name
         return SourceLock(origin=self.origin, revision=self.commit, config=config, split=self.split)
 
+    def reads(self) -> dict[str, str]:
+        """The split of each config, at the commit."""
+        configs = [builder.config.name for builder in self.builders]
+        of = f"{self.hub.dataset}@{self.commit}"
+        return {f"{of}/{name}/{self.split}": f"{self.origin}, {name}, {self.split}" for name in configs}
+
     def batches(self, *, on_bad: OnBad = stop, batch_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
         """The rows of every config in turn, from the Arrow files that `datasets` keeps in its cache."""
         reading = Reading(on_bad, batch_bytes)

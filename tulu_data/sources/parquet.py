@@ -38,6 +38,16 @@ def read_parquet(file: DataFile, reading: Reading) -> Iterator[Batch]:
             yield from reading.batches(plain(table), rows, file.shown, position=position)
 
 
+def footer(file: DataFile) -> pq.FileMetaData:
+    """What a Parquet file tells of itself: how many rows it has, and which columns.
+
+    Raises:
+        SourceError: it is cut short or corrupt.
+    """
+    with ExitStack() as stack:
+        return _open(file, stack).metadata
+
+
 def _open(file: DataFile, stack: ExitStack) -> pq.ParquetFile:
     if file.compression is None:
         with readable(file), file.path.open("rb"):

@@ -87,6 +87,10 @@ class Source(ABC):
         """What pins this source. Files are hashed at the first call."""
 
     @abstractmethod
+    def reads(self) -> dict[str, str]:
+        """What it reads: keys that two sources share where they read the same, and names for people."""
+
+    @abstractmethod
     def batches(self, *, on_bad: OnBad = stop, batch_bytes: int = BATCH_BYTES) -> Iterator[Batch]:
         """The rows in order, in batches of about `batch_bytes`, with their native columns.
 

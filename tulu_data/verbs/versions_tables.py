@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
@@ -55,7 +56,8 @@ def print_details(told: Mapping[str, Any]) -> None:
     manifest = told["manifest"]
     rows, size = f"{manifest['rows']:,} {manifest['kind']} rows", f"{told['bytes'] / 1e6:,.1f} MB"
     print(visible(f"{told['name']}: {rows}, {_tokens(manifest)}{size}, built {manifest.get('built')}"))
-    print(f"{visible(told['path'])}\nlogical hash {visible(manifest['logical_hash'])}\n")
+    print(f"{visible(told['path'])}\nlogical hash {visible(manifest['logical_hash'])}")
+    print(visible("; ".join(_settings(manifest))), end="\n\n")
     _print_sources(manifest)
     _print_steps(manifest["steps"])
     for line in _held_out(manifest):
@@ -70,6 +72,15 @@ def print_details(told: Mapping[str, Any]) -> None:
 def _tokens(manifest: Row) -> str:
     told = manifest.get("tokens")
     return f"{told['rows']:,} tokens ({told['counted']}), " if told else ""
+
+
+def _settings(manifest: Row) -> Iterator[str]:
+    """What a recipe sets that is no source and no step."""
+    from tulu_data.mixtures.find import AMOUNTS
+
+    told = {key: manifest.get(key) for key in ("layout", "seed")}
+    told |= {key: manifest["recipe"].get(key) for key in AMOUNTS}
+    yield from (f"{key} {_plain(value)}" for key, value in told.items() if value is not None)
 
 
 def _print_recipe(told: Mapping[str, Any]) -> None:
@@ -104,7 +115,7 @@ def _print_steps(steps: Sequence[Row]) -> None:
         return
     lines = []
     for step in steps:
-        settings = ", ".join(f"{key}: {value}" for key, value in step["settings"].items())
+        settings = "; ".join(f"{key}: {_plain(value)}" for key, value in step["settings"].items())
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in step["dropped"].items())
         lines.append((step["step"], step["op"], settings, step["rows_in"], step["rows_out"], reasons))
     print()
@@ -136,7 +147,7 @@ def row_lines(row: Row, longest: int | None = None) -> Iterator[str]:
         yield from turn_lines(row.get("messages") or [], longest=longest)
     for name, value in row.items():
         if name not in {*_CONVERSATIONS, *_HEAD, "prompt", "completions"} and value not in (None, ""):
-            yield f"{visible(name)} = {shortened(str(value), longest)}"
+            yield f"{visible(name)} = {shortened(_data(value), longest)}"
     for completion in row.get("completions") or ():
         ratings = ", ".join(f"{r['aspect']} {_rating(r)}" for r in completion["ratings"] or ())
         yield visible(f"one answer, by {completion['model'] or 'an unknown model'}: {ratings or 'not rated'}")
@@ -183,7 +194,29 @@ _KINDS = ("added", "removed", "changed", "moved", "reweighted")
 def _value(value: object) -> str:
     if isinstance(value, str) and _HASH.fullmatch(value):
         return value[:12]
-    return "not there" if value is None else shortened(str(value), LONGEST)
+    return "not there" if value is None else shortened(_plain(value), LONGEST)
+
+
+def _plain(value: object) -> str:
+    """What a recipe sets, in words.
+
+    >>> _plain({"rows": 900}), _plain(["user", "assistant"]), _plain(True)
+    ('rows 900', 'user, assistant', 'yes')
+    """
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case Mapping():
+            return ", ".join(f"{key} {_plain(held)}" for key, held in value.items()) or "no settings"
+        case list() | tuple():
+            return ", ".join(_plain(held) for held in value) or "none"
+        case _:
+            return str(value)
+
+
+def _data(value: object) -> str:
+    """A value of a row: text as it is, else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _print_by_source(sources: Sequence[Row]) -> None:
@@ -250,7 +283,7 @@ def print_trace(found: Trace) -> None:
     width = max((len(name) for name, _ in origin), default=0)
     for name, value in origin:
         if value not in (None, ""):
-            print(f"{visible(name):<{width}}  {shortened(str(value), LONGEST)}")
+            print(f"{visible(name):<{width}}  {shortened(_data(value), LONGEST)}")
     print()
     table(("stage", "outcome", ""), [_stage(stage) for stage in found.stages if stage["stage"] != "read"])
     if found.row is not None:
@@ -274,7 +307,7 @@ def _stage(stage: Row) -> tuple[str, str, str]:
             return ("lies in", stage["outcome"], f"{stage['file']}, row {stage['row']:,}")
         case word:
             upto = "" if stage["cut"] is None else f" up to {stage['cut']}"
-            words = "".join(f"; {key} {value}" for key, value in stage["words"].items())
+            words = "".join(f"; {key} {_plain(value)}" for key, value in stage["words"].items())
             told = f"sort key {stage['key']}; it took {stage['rows']:,} rows{upto}{words}"
             return (word, stage["outcome"], told)
 
@@ -300,7 +333,7 @@ def _evidence(stage: Row) -> Iterator[str]:
                 f"{m['eval']} {m['item_id']}: {m['kind']} {m['score']:.0%}, {m['action']}" for m in value
             )
         else:
-            yield f"{name} {shortened(str(value), LONGEST)}"
+            yield f"{name} {shortened(_data(value), LONGEST)}"
 
 
 # -- the store -----------------------------------------------------------------------------------------------
@@ -310,6 +343,8 @@ def print_verified(result: Verified) -> None:
     """A line per fault, and what was looked at."""
     for fault in result.faults:
         print(visible(str(fault)))
+    for note in result.notes:
+        print(f"note: {visible(note)}")
     looked = f"{_count(len(result.versions), 'version')}, {result.files:,} files, {result.rows:,} rows"
     wrong = {fault.version for fault in result.faults}
     if wrong:
