@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,6 +40,7 @@ class Spill:
         self.path = path
         self.rows = 0
         self.nbytes = 0
+        self._file: pa.OSFile | None = None
         self._writer: pa.RecordBatchFileWriter | None = None
         self._schema: pa.Schema | None = None
 
@@ -48,17 +49,22 @@ class Spill:
         with disk_errors(self.path):
             if self._writer is None:
                 self._schema = table.schema
-                self._writer = pa.ipc.new_file(str(self.path), table.schema, options=_OPTIONS)
+                self._file = pa.OSFile(str(self.path), "wb")
+                self._writer = pa.ipc.new_file(self._file, table.schema, options=_OPTIONS)
             self._writer.write_table(table)
         self.rows += table.num_rows
         self.nbytes += table.nbytes
 
     def close(self) -> None:
         """Ends the writing."""
-        if self._writer is not None:
-            with disk_errors(self.path):
-                self._writer.close()
-            self._writer = None
+        writer, file, self._writer, self._file = self._writer, self._file, None, None
+        if writer is None or file is None:
+            return
+        with disk_errors(self.path):
+            try:
+                writer.close()
+            finally:  # an open file would keep its disk in use
+                file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -79,5 +85,6 @@ class Spill:
 
     def delete(self) -> None:
         """Removes the file, whether it was ended or not."""
-        self._writer = None
+        with suppress(OSError, StoreError):
+            self.close()
         self.path.unlink(missing_ok=True)

@@ -40,6 +40,44 @@ LOGICAL_HASH = "tulu-data logical rows 1"
 """What the logical hash covers and how; another number where that changes."""
 
 
+class _Sink:
+    """A file that takes every write, and tells afterwards what went wrong.
+
+    Where a write of Arrow's own file fails while content-defined chunks are cut, Arrow 26 ends the process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._error: OSError | None = None
+        self.closed = False
+
+    def write(self, data: bytes) -> int:
+        """Writes, unless an earlier write failed."""
+        if self._error is None and not self.closed:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Writes what is held back, unless an earlier write failed."""
+        self.write(b"")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.closed = True
+        try:
+            self._file.close()
+        except OSError as error:
+            self._error = self._error or error
+
+    def check(self) -> None:
+        """Raises what went wrong."""
+        if self._error is not None:
+            raise self._error
+
+
 class GroupWriter:
     """A Parquet file whose row groups depend on the rows alone.
 
@@ -55,8 +93,9 @@ class GroupWriter:
         self._bytes = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         with disk_errors(path):
+            self._sink = _Sink(path)
             self._writer = pq.ParquetWriter(
-                path,
+                self._sink,
                 self._schema,
                 version="2.6",
                 compression="zstd",
@@ -90,16 +129,22 @@ class GroupWriter:
 
     def close(self) -> None:
         """Writes what is left and ends the file."""
-        if self._waiting:
-            self._end_group()
+        try:
+            if self._waiting:
+                self._end_group()
+        finally:  # an open file would keep its disk in use
+            with disk_errors(self.path):
+                self._writer.close()
+                self._sink.close()
         with disk_errors(self.path):
-            self._writer.close()
+            self._sink.check()
 
     def _end_group(self) -> None:
         rows = pa.concat_tables(self._held).combine_chunks().cast(self._schema)
         self._held, self._waiting, self._bytes = [], 0, 0
         with disk_errors(self.path):
             self._writer.write_table(rows, row_group_size=ROWS_PER_GROUP)
+            self._sink.check()
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +157,7 @@ class GroupWriter:
         else:  # the file is thrown away; what closing it says would only hide why
             with suppress(OSError):
                 self._writer.close()
+            self._sink.close()
 
 
 def shard_sizes(rows: int, text_bytes: int) -> list[int]:
