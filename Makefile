@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 CORE := $(VENV)/core.stamp
 DEV := $(VENV)/dev.stamp
+WORKERS := -n auto --maxprocesses 4
 TRAIN := $(VENV)/train.stamp
 
 .DEFAULT_GOAL := help
@@ -28,10 +29,10 @@ types: $(DEV)  ## mypy, strict
 	$(BIN)/mypy
 
 fast: $(DEV)  ## the fast tests
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" $(WORKERS)
 
 slow: $(TRAIN)  ## the slow tests: real data, wheels, notebooks, one step of every trainer
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -m slow $(WORKERS)
 
 bench: $(DEV)  ## measure speed and memory, on up to 3 GB of text
 	$(BIN)/python benchmarks/bench_decontaminate.py
