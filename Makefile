@@ -32,7 +32,7 @@ fast: $(DEV)  ## the fast tests
 	$(BIN)/pytest -q -m "not slow" $(WORKERS)
 
 slow: $(TRAIN)  ## the slow tests: real data, wheels, notebooks, one step of every trainer
-	$(BIN)/pytest -q -m slow $(WORKERS)
+	$(BIN)/pytest -q -m slow $(WORKERS) --dist loadfile
 
 bench: $(DEV)  ## measure speed and memory, on up to 3 GB of text
 	$(BIN)/python benchmarks/bench_decontaminate.py

@@ -69,4 +69,4 @@ def test_the_reward_functions_of_grpo_see_the_ground_truth_and_its_verifier(told
 
 def test_trl_takes_no_text_prompt_beside_conversations(told: dict[str, Any]) -> None:
     """Why a version of pairs has the config `trl`."""
-    assert told["refused"] == "TypeError"
+    assert told["refused"] in {"TypeError", "AttributeError"}

@@ -107,10 +107,10 @@ def step(trainer: Any) -> dict[str, Any]:
 
 
 def refusal(make: Callable[[], Any]) -> str | None:
-    """The name of the error with which a trainer turns rows down."""
+    """The name of the error with which a trainer turns rows down; which one it is hangs on where it looks."""
     try:
         make()
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         return type(error).__name__
     return None
 
