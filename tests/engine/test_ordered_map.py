@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from threading import Event
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tulu_data.engine import ordered_map
+from tulu_data.engine import ahead, ordered_map
 
 
 def workers() -> list[str]:
@@ -90,3 +91,49 @@ def test_closing_cancels_what_has_not_begun() -> None:
 def test_the_threads_work_at_the_same_time() -> None:
     meeting = threading.Barrier(2, timeout=10)
     assert len(list(ordered_map(lambda _: meeting.wait(), range(4), 2))) == 4
+
+
+# -- ahead ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_items_come_in_order_and_what_fails_is_told_where_it_stands(threads: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise ValueError("the source ended")
+
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="the source ended"):
+        seen.extend(ahead(items(), threads))
+    assert seen == [0, 1, 2, 3, 4]
+    assert list(ahead([], threads)) == []
+
+
+def test_the_next_item_is_made_while_the_one_before_is_used() -> None:
+    made = Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        made.set()
+        yield 1
+
+    stream = ahead(items(), 2)
+    assert next(stream) == 0
+    assert made.wait(10)
+    assert list(stream) == [1]
+
+
+def test_a_stream_that_is_left_closes_its_source() -> None:
+    closed = Event()
+
+    def items() -> Iterator[int]:
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.set()
+
+    stream = ahead(items(), 2)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert closed.is_set()

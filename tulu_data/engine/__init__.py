@@ -1,6 +1,6 @@
 """Running a plan: a local engine of threads over Arrow batches."""
 
-from tulu_data.engine.batches import BATCH_BYTES, ordered_map, rebatch
+from tulu_data.engine.batches import BATCH_BYTES, ahead, ordered_map, rebatch
 from tulu_data.engine.layers import Layers
 from tulu_data.engine.local import Count, LocalEngine
 from tulu_data.engine.sort import SortedRows
@@ -13,6 +13,7 @@ __all__ = [
     "LocalEngine",
     "SortedRows",
     "Spill",
+    "ahead",
     "ordered_map",
     "rebatch",
 ]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TypeVar, cast
 
 import pyarrow as pa
 
@@ -71,3 +71,21 @@ def ordered_map(work: Callable[[T], R], items: Iterable[T], threads: int) -> Ite
             yield flying.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def ahead(items: Iterable[T], threads: int) -> Iterator[T]:
+    """The items in their order, each made by a thread of its own while the one before is used."""
+    if threads <= 1:
+        yield from items
+        return
+    found, end = iter(items), object()
+    with ThreadPoolExecutor(1, thread_name_prefix="tulu-data") as pool:
+        coming = pool.submit(next, found, end)
+        try:
+            while (item := coming.result()) is not end:
+                coming = pool.submit(next, found, end)
+                yield cast(T, item)
+        finally:
+            wait([coming])  # before it is closed: a generator must not run meanwhile
+            if isinstance(found, Generator):
+                found.close()

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tulu_data.engine.batches import ordered_map
+from tulu_data.engine.batches import ahead, ordered_map
 from tulu_data.engine.spill import Spill
 
 BUCKET_BYTES = 32 << 20
@@ -42,7 +42,7 @@ class SortedRows:
         bits = max(0, int(np.ceil(np.log2(max(nbytes, 1) / BUCKET_BYTES)))) if nbytes > BUCKET_BYTES else 0
         self._buckets = [Spill(scratch / f"bucket-{number:04}.arrow") for number in range(1 << bits)]
         try:
-            for cut in ordered_map(lambda table: list(_split(table, key, bits)), tables, threads):
+            for cut in ordered_map(lambda t: list(_split(t, key, bits)), ahead(tables, threads), threads):
                 for number, rows in cut:
                     self._buckets[number].write(rows)
         except BaseException:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tulu_data.engine import Spill, ordered_map, rebatch
+from tulu_data.engine import Spill, ahead, ordered_map, rebatch
 from tulu_data.mixtures.opening import OpenSource, check_stratum, head
 from tulu_data.mixtures.select import KEY, Chosen, Hashes, as_numpy
 from tulu_data.progress import Progress
@@ -93,7 +93,7 @@ def read_source(source: OpenSource, number: int, rules: ReadingRules) -> Loaded:
     hashes = [loaded.hashes]
     strata: list[pa.Array] = []
     with loaded.rows, rules.progress.task(f"read {entry.name}", source.source.nbytes) as task:
-        for piece in ordered_map(work, batches, rules.threads):
+        for piece in ordered_map(work, ahead(batches, rules.threads), rules.threads):
             loaded.rows.write(piece.rows)
             hashes.append(piece.hashes)
             strata += [] if piece.strata is None else [piece.strata]
