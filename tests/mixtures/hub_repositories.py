@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from http.server import ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tests.sources.hub_server import Hub, Repository, _Handler
+from tests.sources.hub_server import Hub, Repository, _Handler, running
 
 TOKEN = "hf_the_secret_of_a_test"
 LARGE = (".parquet",)
@@ -70,14 +69,8 @@ class WritableHub(Hub):
 @contextmanager
 def serve_writable() -> Iterator[WritableHub]:
     """A running stand-in."""
-    with WritableHub() as hub:
-        thread = threading.Thread(target=hub.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield hub
-        finally:
-            hub.shutdown()
-            thread.join()
+    with running(WritableHub()) as hub:
+        yield hub
 
 
 class _WritableHandler(_Handler):

@@ -473,7 +473,8 @@ def test_a_wrong_word_of_a_source(place: Place, settings: Row, said: str) -> Non
     ("settings", "said"),
     [
         ({"size": {"rows": 5, "tokens": 5}}, "a size is given in `rows` or in `tokens`"),
-        ({"size": 0}, "greater than or equal to 1"),
+        ({"size": 0}, "field size.rows: a size is a whole number from 1 on, or `max` (given: 0)"),
+        ({"size": {"tokens": "all"}}, "field size.tokens: a size is a whole number from 1 on, or `max`"),
         ({"size": True}, "valid dictionary"),
         ({"holdout": {"fraction": 1.5}}, "less than 1"),
         ({"holdout": 2}, "less than 1"),

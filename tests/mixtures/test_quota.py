@@ -115,7 +115,7 @@ def test_a_size_without_weights_keeps_the_shares() -> None:
 
 
 def test_a_size_above_what_passed_is_an_error() -> None:
-    with pytest.raises(ShortageError, match=r"^`size` asks for 500 rows, and 400 pass the steps$"):
+    with pytest.raises(ShortageError, match=r"^`size` asks for 500 rows, and there are 400 behind the steps"):
         quotas([supply(300), supply(100, "b")], size=Size(rows=500))
 
 

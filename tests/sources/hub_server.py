@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
 
@@ -41,10 +42,13 @@ class Hub(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
+H = TypeVar("H", bound=Hub)
+
+
 @contextmanager
-def serve() -> Iterator[Hub]:
-    """A running stand-in."""
-    with Hub() as hub:
+def running(hub: H) -> Iterator[H]:
+    """The stand-in while it answers."""
+    with hub:
         thread = threading.Thread(target=hub.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -52,6 +56,13 @@ def serve() -> Iterator[Hub]:
         finally:
             hub.shutdown()
             thread.join()
+
+
+@contextmanager
+def serve() -> Iterator[Hub]:
+    """A running stand-in."""
+    with running(Hub()) as hub:
+        yield hub
 
 
 class _Handler(BaseHTTPRequestHandler):

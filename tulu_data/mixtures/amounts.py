@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _amount(given: object) -> object:
+    """One message for a union of types."""
+    if given != "max" and (isinstance(given, bool) or not isinstance(given, int) or given < 1):
+        raise ValueError("a size is a whole number from 1 on, or `max`")
+    return given
+
+
+Amount = Annotated[int | Literal["max"], BeforeValidator(_amount)]
 
 
 class Stratify(BaseModel):
@@ -28,9 +38,9 @@ class Size(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    rows: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
+    rows: Amount | None = None
     """How many rows, those of a holdout among them."""
-    tokens: Annotated[int, Field(ge=1)] | Literal["max"] | None = None
+    tokens: Amount | None = None
 
     @staticmethod
     def written(given: object) -> object:

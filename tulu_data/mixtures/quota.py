@@ -169,7 +169,7 @@ def _shared(stocks: Sequence[_Stock], size: Size | None, max_per_source: int | N
         there = sum(supply[i] for i in sharing)
         if left < 1 or (not weighted and left > there):
             if not any(stock.supply.lenient for stock in stocks):
-                raise _unfit(wanted, unit, whole, there, max_per_source)
+                raise _unfit(f"{wanted:,} {unit}", wanted, whole, there, max_per_source)
             return taken
         parts = (
             apportion(left, weights) if unit == "rows" else [_whole(left * w / sum(weights)) for w in weights]
@@ -191,14 +191,14 @@ def _none_is_empty(stocks: Sequence[_Stock]) -> None:
             raise ShortageError(stock.supply.entry.name, "it has a weight", "no row of it passes the steps")
 
 
-def _unfit(wanted: int, unit: str, whole: int, there: int, max_per_source: int | None) -> ShortageError:
+def _unfit(asked: str, wanted: int, whole: int, there: int, max_per_source: int | None) -> ShortageError:
     """Of a size that there is too little for, or that the sources without weights alone go beyond."""
-    asked = f"`size` asks for {wanted:,} {unit}"
+    asked = f"`size` asks for {asked}"
     if wanted <= whole:
         return ShortageError(None, asked, f"the sources without a weight have {whole:,} already")
     if max_per_source is not None:
         return ShortageError(None, asked, f"`max_per_source: {max_per_source}` leaves {there:,}")
-    return ShortageError(None, asked, f"{there:,} pass the steps")
+    return ShortageError(None, asked, f"there are {there:,} behind the steps, copies by `repeat` included")
 
 
 def _places(stock: _Stock, part: int, supply: int, unit: str) -> int:
